@@ -23,12 +23,11 @@ def plain(value: Any) -> Any:
         return value if np.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, np.ndarray | np.generic):
-        found: Any = value
-        array = np.ascontiguousarray(found)
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.ascontiguousarray(cast(Any, value))
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         data = base64.b64encode(array.tobytes()).decode()
-        return {ARRAY: array.dtype.str, "shape": list(found.shape), "data": data}
+        return {ARRAY: array.dtype.str, "shape": list(cast(Any, value).shape), "data": data}
     if isinstance(value, Mapping):
         pairs = cast(Mapping[Any, Any], value)
         return {clean(str(key)): plain(each) for key, each in pairs.items()}

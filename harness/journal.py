@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +92,17 @@ class Journal:
                 yield cast(dict[str, Any], line)
             else:
                 self.damaged += 1
+
+    def prune(self, keep: Callable[[dict[str, Any]], bool]) -> int:
+        """Drop the lines that are not to be kept; gives their number. The journal must be open."""
+        assert self._file is not None, "open the journal first"
+        lines = list(self.read())
+        kept = [line for line in lines if keep(line)]
+        if len(kept) < len(lines) or self.damaged:
+            os.close(self._file)
+            write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        return len(lines) - len(kept)
 
     def close(self, *, compress: bool = False) -> None:
         """Give the writer's place back."""
