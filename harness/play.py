@@ -3,7 +3,8 @@
 Attempts are cut into blocks of fixed membership. A block is asked at once, its answers are judged
 on threads while the model goes on, and rollouts come out as soon as they are judged. A resumed run
 asks an unfinished block again as a whole and leaves out what is there already, so that a model
-whose numbers depend on the neighbors in a batch still gives the numbers of an unbroken run.
+whose numbers depend on the neighbors in a batch (`independent` is False) still gives the numbers of
+an unbroken run.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def play(
     try:
         judge = _Judge(task, by_role, with_pool)
         for members in blocks(task, prompts, block):
-            if all((p.example.id, p.attempt) in done for p in members):
-                continue
-            yield from (outcome for outcome in judge.block(members) if _key(outcome) not in done)
+            missing = [p for p in members if (p.example.id, p.attempt) not in done]
+            if missing:
+                asked = missing if judge.may_split else members
+                yield from (outcome for outcome in judge.block(asked) if _key(outcome) not in done)
         yield from (outcome for outcome in judge.rest() if _key(outcome) not in done)
     finally:
         with_pool.shutdown(wait=False, cancel_futures=True)
@@ -111,6 +113,7 @@ class _Judge:
         self.pool = pool
         self.pending: set[Future[_Step]] = set()
         self.waits = task.dialogue is not None or task.compare is not None
+        self.may_split = task.compare is None and all(m.independent for m in models.values())
 
     def block(self, members: Sequence[Prompt]) -> Iterator[Rollout | Fault]:
         judged: list[Rollout | Fault] = []
