@@ -7,6 +7,7 @@ report.json       the numbers, written when the run is complete
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,11 @@ class RunFolder:
                 f"{self.path} holds another run: it differs in {', '.join(odd)}. "
                 "Give another --output-dir, or remove the folder"
             )
+
+    def clear(self) -> None:
+        """Remove the run, so that it is asked anew."""
+        if (self.path / "manifest.json").exists():
+            shutil.rmtree(self.path)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the numbers."""
