@@ -117,9 +117,9 @@ def run(
     else:
         present(outcome)
     if not outcome.complete:
+        faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
         raise IncompleteRun(
-            f"{outcome.report['missing']} rollouts could not be made or judged: "
-            f"{'; '.join(f'{count} x {note}' for note, count in outcome.report['faults'].items())}. "
+            f"{outcome.report['missing']} rollouts could not be made or judged: {'; '.join(faults)}. "
             "No number is recorded. The same command again asks for them"
         )
 
