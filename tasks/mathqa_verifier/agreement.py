@@ -1,4 +1,4 @@
-r"""Whether two expressions are equal: exactly, by value, or at random points (rules E1-E3, E17, E21).
+r"""Whether two expressions are equal: exactly, by value, or at random points (E1-E3, E17, E21).
 
 Two exact numbers must be exactly equal; the tolerance of 1e-6 is for numbers written with a decimal
 point. Expressions with variables are compared at eight points of their common real domain.

@@ -87,9 +87,8 @@ class Evaluator:
 
     def quotient(self, tree: Node, place: Mapping[str, Any]) -> Any:
         over, under = self.value(tree[1], place), self.value(tree[2], place)
-        if abs(under) < 1e-13 * max(1.0, self.peak):
-            if under == 0 or self.mp is None:
-                raise Undefined
+        if abs(under) < 1e-13 * max(1.0, self.peak) and (under == 0 or self.mp is None):
+            raise Undefined
         return over / under
 
     def negative(self, tree: Node, place: Mapping[str, Any]) -> Any:
@@ -257,10 +256,8 @@ class Evaluator:
 
 
 def _is_real(value: Any) -> bool:
-    return (
-        isinstance(value, (float, int))
-        or not hasattr(value, "_mpc_")
-        and type(value) is not complex
+    return isinstance(value, (float, int)) or (
+        not hasattr(value, "_mpc_") and type(value) is not complex
     )
 
 
