@@ -14,9 +14,9 @@ from threading import Lock
 
 from tasks.mathqa_verifier import workers
 from tasks.mathqa_verifier.agreement import TOLERANCE, Undecided
-from tasks.mathqa_verifier.answers import Words, read
+from tasks.mathqa_verifier.answers import Collection, Matrix, Region, Value, Words, read
 from tasks.mathqa_verifier.cleaning import PYTHONISH, braced, clean, tokens
-from tasks.mathqa_verifier.exact import Unbounded, Undefined
+from tasks.mathqa_verifier.exact import Unbounded, Undefined, exact
 from tasks.mathqa_verifier.extraction import unreasonable
 from tasks.mathqa_verifier.matching import Mode, matches
 from tasks.mathqa_verifier.parsing import Unparsed
@@ -202,9 +202,23 @@ def _structured(gold: str, answer: str, mode: Mode) -> Outcome:
         return _by_algebra(gold, answer)
     except Unparsed:
         known = workers.algebraic(gold) or workers.algebraic(answer)
+        known = known and _open_to_algebra(gold) and _open_to_algebra(answer)
         return _by_algebra(gold, answer) if known else Outcome(False)
     except (Undefined, Unbounded, RecursionError, IndexError, AssertionError):
         return Outcome(False)
+
+
+def _open_to_algebra(cleaned: str) -> bool:
+    """Whether an answer is a value of bounded size, or of a kind that only algebra can read."""
+    try:
+        known = read(cleaned)
+        if isinstance(known, Value):
+            exact(known.tree)
+        return isinstance(known, Value | Matrix | Region) or known == Collection((), "set")
+    except Unparsed:
+        return True
+    except (Undefined, Unbounded, RecursionError, IndexError):
+        return False
 
 
 def _by_algebra(gold: str, answer: str) -> Outcome:

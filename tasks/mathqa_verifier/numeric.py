@@ -16,6 +16,7 @@ from tasks.mathqa_verifier.exact import (
     DIGITS,
     FACTORIAL,
     TERMS,
+    Overflow,
     Unbounded,
     Undefined,
     exact,
@@ -54,9 +55,9 @@ class Evaluator:
             raise Unbounded
         try:
             return _RULES[tree[0]](self, tree, place)
-        except KeyError as error:
-            raise Undefined from error
-        except (ZeroDivisionError, ValueError, OverflowError) as error:
+        except OverflowError as error:
+            raise Overflow from error
+        except (KeyError, ZeroDivisionError, ValueError) as error:
             raise Undefined from error
 
     def rational(self, value: Fraction) -> Any:
