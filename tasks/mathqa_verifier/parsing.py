@@ -247,6 +247,8 @@ class _Parser:
 
     def numeral(self) -> Node:
         first = self.take()
+        if first == ".":
+            raise Unparsed
         whole = number(first)
         if self.peek() == ".":
             if self.peek(1) not in ("\\overline", "\\bar", "\\dot", "\\overset"):
