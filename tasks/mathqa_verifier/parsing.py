@@ -272,7 +272,7 @@ class _Parser:
             self.take("}")
         else:
             period = self.take()
-        if not period.isdigit():
+        if not period.isdigit() or head.count(".") != 1:
             raise Unparsed
         fixed = len(head) - head.index(".") - 1
         start = Fraction(head + "0") if head.endswith(".") else Fraction(head)
