@@ -26,7 +26,7 @@ from torch.nn import Parameter
 
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
-from harness.types import Completion, Message, Prompt, Rollout
+from harness.types import Completion, Prompt, Rollout
 from trainers.policy import Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable

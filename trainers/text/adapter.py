@@ -62,7 +62,7 @@ def _shapes(folder: Path) -> dict[str, list[int]] | None:
     if file.suffix != ".safetensors":
         return None
     with safe_open(file, framework="pt") as opened:
-        return {name: list(opened.get_slice(name).get_shape()) for name in opened.keys()}
+        return {name: list(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
 
 
 def _foreign(folder: Path, model: PreTrainedModel, reason: str) -> str:

@@ -57,7 +57,7 @@ class RoomyLayer(DynamicLayer):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep these rows, in this order."""
-        rows, heads, room, size = self.held_keys.shape
+        _, heads, room, size = self.held_keys.shape
         shape = (len(beam_idx), heads, room, size)
         keys, values = self.held_keys.new_empty(shape), self.held_values.new_empty(shape)
         keys[:, :, : self.length] = self.keys.index_select(0, beam_idx)
@@ -111,7 +111,7 @@ def repeat(cache: Cache, rows: Int[Tensor, " B"]) -> Cache:
     """The memory of each row, gradient and all, in a new cache that grows by concatenation."""
     repeated = []
     for layer in cache.layers:
-        assert type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None
+        assert layer.keys is not None
         fresh = DynamicLayer()
         fresh.lazy_initialization(layer.keys, layer.values)
         fresh.keys = layer.keys.index_select(0, rows)

@@ -139,7 +139,7 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
 
 
 def save(loaded: Loaded, path: Path) -> None:
-    """Write a checkpoint (safetensors, config, tokenizer), or only the adapter where there is one."""
+    """Write a checkpoint folder, or only the adapter where there is one."""
     path.mkdir(parents=True, exist_ok=True)
     if loaded.peft is None:
         loaded.model.save_pretrained(path)
