@@ -46,6 +46,8 @@ class Model(Protocol):
 
     name: str
     """What a board shows, such as `text:smollm2`."""
+    independent: bool
+    """Whether an answer is the same to the bit whatever else is asked in the same call."""
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """One completion a prompt, each with its prompt's number as soon as it is finished.
@@ -70,6 +72,7 @@ class Gold:
     """Answers what the task says is right: the ceiling, and a check of the verifier."""
 
     name = "gold"
+    independent = True
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -89,6 +92,7 @@ class Chance:
     """Answers with the gold of another example of the same split: what luck is worth here."""
 
     name = "chance"
+    independent = True
 
     def __init__(self, task: Task, split: Split, sampling: Sampling) -> None:
         self.task = task

@@ -48,7 +48,7 @@ class Card:
 
     @property
     def members(self) -> dict[str, str]:
-        """Full name of each member, to a line on it. A file without a Members section is its own."""
+        """Full name of each member, to a line on it; a file without such a section is its own."""
         listed = self.sections.get("Members", "")
         rows = (line.strip().partition(" ") for line in listed.splitlines() if line.strip())
         return {f"{self.name}/{member}": text.strip() for member, _, text in rows} or {
@@ -95,11 +95,13 @@ def task(name: str) -> Task:
     opener = getattr(module, "open_member", None)  # families too large to build at import
     if member and opener is not None:
         return opener(member.partition("/")[2])
-    raise UnknownName(name, f"the {module.__name__.rpartition('.')[2]} tasks", [t.name for t in tasks])
+    raise UnknownName(
+        name, f"the {module.__name__.rpartition('.')[2]} tasks", [t.name for t in tasks]
+    )
 
 
 def task_models(name: str) -> dict[str, Any]:
-    """The answerers that ship with a task's file: name to a factory `(task, split, seed) -> Model`."""
+    """Answerers that ship with a task's file: name to a factory `(task, split, seed) -> Model`."""
     module, _ = _load("tasks", name)
     return dict(getattr(module, "MODELS", {}))
 
@@ -133,11 +135,14 @@ def _load(kind: Kind, name: str) -> tuple[ModuleType, str]:
 
 def _from_path(kind: Kind, path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"no file {path}; a {kind.rstrip('s')} may be named by a path ending in .py")
+        raise UsageError(
+            f"no file {path}; a {kind.rstrip('s')} may be named by a path ending in .py"
+        )
     wanted = {"tasks": "TASKS", "recipes": "RECIPE", "boards": "BOARD"}.get(kind, "")
     module_name = f"harness_local_{kind}_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

@@ -1,6 +1,6 @@
 """The nouns: what every room of the house speaks of.
 
-All are frozen, plain data: no I/O, no model, no torch. Change them with `dataclasses.replace` or `.but`.
+All are frozen, plain data: no I/O, no model, no torch. `dataclasses.replace` or `.but` change them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ Source = Literal["policy", "expert", "teacher"]
 Better = Literal["higher", "lower", "neither"]
 
 REASONS = frozenset(
-    "ok wrong no_answer bad_format truncated timeout crash contradiction ungrounded".split()
+    {"ok", "wrong", "no_answer", "bad_format", "truncated"}
+    | {"timeout", "crash", "contradiction", "ungrounded"}
 )
 """Why a verdict is what it is. A family may add its own words through `Task.reasons`."""
 
