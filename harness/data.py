@@ -14,9 +14,10 @@ import os
 import socket
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from harness.digests import digest, file_digest
 from harness.errors import DataError
 
 FOLDER = "HARNESS_DATA"
+EMPTY = "is empty"
 DIGITS = 4000
 """Longer integers stay text: Python refuses to print integers of more than 4300 digits."""
 
@@ -53,9 +55,13 @@ class Source:
     columns: tuple[str, ...] = ("question", "answer")
     """What every row must have, and not empty."""
     key: str = "id"
-    """Unique over the rows. A hub without it gets `PREFIX/NUMBER`, PREFIX being the file's name."""
+    """Unique over the rows."""
+    prefix: str = ""
+    """Rows of the hub that have no key get `PREFIX/NUMBER`; the file's name if empty."""
     longest: int = 100_000
     """Characters that a needed column may have."""
+    skip_empty: bool = False
+    """Leave rows out, counted, in which a needed column is empty; otherwise they are an error."""
 
     @property
     def place(self) -> str:
@@ -74,8 +80,13 @@ class Table:
     """`folder:math/aime24.jsonl sha256:...` or `hub:ID/CONFIG/SPLIT@REVISION`."""
     digest: str
     """Of all rows in their order."""
-    left_out: int = 0
-    """Rows that `shape` did not want."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Rows that are not among them, by reason."""
+
+    def __str__(self) -> str:
+        """Origin, rows and what was left out, in one line."""
+        missing = "".join(f", {count} left out ({why})" for why, count in self.left_out.items())
+        return f"{self.origin}, {len(self.rows)} rows {self.digest}{missing}"
 
 
 _tables: dict[tuple[Any, ...], Table] = {}
@@ -101,9 +112,7 @@ def load(source: Source) -> Table:
 
 def origins() -> dict[str, str]:
     """What this process has read so far: source to origin and digest, for a run's manifest."""
-    return {
-        key[0].place: f"{table.origin} rows:{table.digest}" for key, table in _tables.items()
-    }
+    return {key[0].place: str(table) for key, table in _tables.items()}
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Cells]]:
@@ -154,23 +163,30 @@ def _found(folder: Path, source: Source) -> Path:
 
 def _from_file(path: Path, source: Source) -> Table:
     numbered = list(read_rows(path))
-    rows = checked(numbered, source, f"{path}", "line")
+    rows, left_out = checked(numbered, source, f"{path}", "line")
     told = f"folder:{source.file} sha256:{file_digest(path)[:16]}"
-    return Table(rows, told, digest(rows))
+    return Table(rows, told, digest(rows), left_out)
 
 
 def checked(
     numbered: Iterable[tuple[int, Cells]], source: Source, where: str, unit: str = "row"
-) -> tuple[Cells, ...]:
-    """The rows, once none of them lacks what the source asks for; DataError names what is wrong."""
+) -> tuple[tuple[Cells, ...], dict[str, int]]:
+    """The rows that hold what the source asks for, and what was left out of them, by reason.
+
+    DataError names what is wrong with the others, and in which lines or rows.
+    """
     rows: list[Cells] = []
+    left_out: Counter[str] = Counter()
     wrong: dict[str, list[str]] = {}
-    seen: dict[Any, int] = {}
+    seen: dict[str, int] = {}
     needed = tuple(dict.fromkeys((source.key, *source.columns)))
     for number, cells in numbered:
-        for column in needed:
-            if fault := _fault(cells, column, source.longest):
-                wrong.setdefault(fault, []).append(f"{unit} {number}")
+        faults = [each for name in needed if (each := _fault(cells, name, source.longest))]
+        if faults and source.skip_empty and all(each.endswith(EMPTY) for each in faults):
+            left_out[faults[0]] += 1
+            continue
+        for fault in faults:
+            wrong.setdefault(fault, []).append(f"{unit} {number}")
         name = str(cells.get(source.key))
         if name in seen:
             told = f"{unit}s {seen[name]} and {number} ({name[:60]})"
@@ -178,11 +194,11 @@ def checked(
         seen.setdefault(name, number)
         rows.append(cells)
     if not rows:
-        raise DataError(f"{where} holds no rows")
+        raise DataError(f"{where} holds no rows{' that are filled' if left_out else ''}")
     if wrong:
         listed = "; ".join(f"{fault}: {_first(places)}" for fault, places in wrong.items())
         raise DataError(f"{where} cannot be used: {listed}")
-    return tuple(rows)
+    return tuple(rows), dict(left_out)
 
 
 def _fault(cells: Cells, column: str, longest: int) -> str:
@@ -192,7 +208,7 @@ def _fault(cells: Cells, column: str, longest: int) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"'{column}' is {value}"
     if value is None or (isinstance(value, str | list) and not _filled(cast(Any, value))):
-        return f"'{column}' is empty"
+        return f"'{column}' {EMPTY}"
     if isinstance(value, str) and len(value) > longest:
         return f"'{column}' has more than {longest} characters"
     return ""
@@ -215,9 +231,9 @@ def _from_hub(source: Source) -> Table:
             f"{source.file} is on no hub: set {FOLDER} to a folder that holds {source.file}"
         )
     found = _fetched(source)
-    prefix = Path(source.file).name.partition(".")[0]
+    prefix = source.prefix or Path(source.file).name.partition(".")[0]
     kept: list[tuple[int, Cells]] = []
-    counts: Counter[str] = Counter()
+    unwanted = 0
     for number, cells in enumerate(found):
         try:
             shaped = source.shape(cast("dict[str, Any]", cells))
@@ -227,19 +243,20 @@ def _from_hub(source: Source) -> Table:
                 f"({type(error).__name__}: {error}); there are: {', '.join(map(str, cells))}"
             ) from error
         if shaped is None:
-            counts["left out"] += 1
+            unwanted += 1
             continue
         kept.append((number, {source.key: f"{prefix}/{number}", **shaped}))
-    rows = checked(kept, source, source.place)
-    return Table(rows, f"hub:{source.place}{_commit(found)}", digest(rows), counts["left out"])
+    rows, left_out = checked(kept, source, source.place)
+    if unwanted:
+        left_out["not of this set"] = unwanted
+    return Table(rows, f"hub:{source.place}{_commit(found)}", digest(rows), left_out)
 
 
 def _fetched(source: Source) -> Any:
-    import datasets
-
+    datasets: Any = import_module("datasets")
     with _without_waiting(source):
         try:
-            return cast(Any, datasets).load_dataset(
+            return datasets.load_dataset(
                 source.hub, source.config, split=source.split, revision=source.revision
             )
         except Exception as error:  # the hub's client raises errors of many libraries
@@ -251,13 +268,12 @@ def _fetched(source: Source) -> Any:
 
 
 @contextmanager
-def _without_waiting(source: Source) -> Iterator[None]:
+def _without_waiting(source: Source) -> Generator[None]:
     """Offline, the hub's client retries for half a minute; with offline mode on it looks at its
     cache at once."""
-    from datasets import config
-    from huggingface_hub import constants
-
-    host = urlsplit(constants.ENDPOINT).hostname or ""
+    config: Any = import_module("datasets.config")
+    constants: Any = import_module("huggingface_hub.constants")
+    host = urlsplit(str(constants.ENDPOINT)).hostname or ""
     proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
     if Path(source.hub).exists() or proxied or _resolves(host):
         yield
@@ -280,8 +296,9 @@ def _resolves(host: str) -> bool:
 
 def _commit(found: Any) -> str:
     """The hub's commit, as it stands in the addresses of the files that were read."""
-    for address in found.info.download_checksums or {}:
-        _, at, rest = str(address).partition("@")
+    addresses: list[str] = list(found.info.download_checksums or ())
+    for address in addresses:
+        _, at, rest = address.partition("@")
         if at:
             return f" commit:{rest.partition('/')[0]}"
     return ""
