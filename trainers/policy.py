@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import Parameter
 
 from harness.models import Model, Sampling
-from harness.types import Completion, Rollout
+from harness.types import Completion, Prompt, Rollout
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Live:
     logprobs: Float[Tensor, "N T"]
     """Log-probability of each step in nats, float32, with gradient; 0 where padded."""
     entropy: Float[Tensor, "N T"]
-    """Of the distribution each step was drawn from, in nats, float32, without gradient."""
+    """Of the distribution of each step at that temperature, in nats, float32, with gradient."""
     mask: Bool[Tensor, "N T"]
     """True where the policy itself decided: False on padding and on what `resume` inserted."""
 
@@ -36,7 +36,7 @@ class Policy(Model, Protocol):
     """A model that can learn."""
 
     sampling: Sampling
-    """Read at each `answer` and `resume`; the trainer replaces it to move the seed or the budget."""
+    """Read at each `answer` and `resume`; trainers replace it to move the seed or the budget."""
 
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """Log-probabilities of exactly the steps that were taken.
@@ -60,9 +60,17 @@ class Policy(Model, Protocol):
         """Go on from step `step` of the rollout's last completion, `rollouts` times.
 
         The first `step` decisions are kept, `insert` is put after them (not a decision: masked in
-        review), and the rest is drawn anew; greedily where `explore` is False. `step=0` without
-        `insert` draws as `answer` does: the k-th result is the answer to the same prompt at
-        attempt k.
+        review), and the rest is drawn anew; greedily, and without log-probabilities, where
+        `explore` is False. `step=0` without `insert` draws as `answer` does: result k is the
+        answer to the same prompt k attempts later, so the first is the completion itself.
+        """
+        ...
+
+    def spell(self, prompt: Prompt, output: Any) -> Completion:
+        """The steps that the policy would have to take to give that output: experts' answers.
+
+        Its `logprobs` are None, since nobody sampled it. A completion without a trace, such as
+        gold's, is spelled by `review` itself.
         """
         ...
 
