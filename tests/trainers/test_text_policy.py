@@ -75,7 +75,9 @@ def test_greedy_breaks_no_law_of_review():
     assert_allclose(live.logprobs[0], rollout.completion.logprobs, atol=1e-4)
 
 
-def _by_hand(policy: TextPolicy, rollouts: list[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _by_hand(
+    policy: TextPolicy, rollouts: list[Rollout]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Log-probabilities and entropies, one turn at a time, the way a textbook writes it."""
     rows = []
     for rollout in rollouts:
@@ -119,6 +121,20 @@ def test_review_has_the_value_and_gradient_of_the_plain_way(settings: dict):
     cost.backward()
     for mine, weight in zip(ours, policy.parameters(), strict=True):
         torch.testing.assert_close(mine, weight.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_checkpointing_keeps_less():
+    kept = []
+    for settings in ({}, {"checkpointing": True}):
+        policy = tiny(**settings)
+        rollouts = _group(policy)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda held, sizes=sizes: sizes.append(held.numel()) or held, lambda held: held
+        ):
+            policy.review(rollouts)
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
 
 
 def test_models_that_change_their_logits_are_reviewed_through_themselves():
