@@ -64,6 +64,9 @@ NOTHING = Begun(logprobs=np.zeros(0, np.float32))
 class TextPolicy:
     """A causal language model as a policy; always in evaluation mode, so nothing drops out."""
 
+    independent = False
+    """Sums depend in their last bits on the shape of the batch."""
+
     def __init__(self, loaded: load.Loaded, sampling: Sampling, settings: TextSettings) -> None:
         self.name = f"text:{loaded.spec}"
         self.sampling = sampling
@@ -147,8 +150,9 @@ class TextPolicy:
     def spell(self, prompt: Prompt, output: str) -> Completion:
         """The steps that this policy would have to take to say that; for experts' answers."""
         ids = self.chat.encode(output)
-        if self.chat.tokenizer.eos_token_id is not None:
-            ids.append(self.chat.tokenizer.eos_token_id)
+        end = self.chat.tokenizer.eos_token_id
+        if isinstance(end, int):
+            ids.append(end)
         begun = Begun(tuple(ids), (True,) * len(ids))
         return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
 
