@@ -64,6 +64,9 @@ NOTHING = Begun(logprobs=np.zeros(0, np.float32))
 class TextPolicy:
     """A causal language model as a policy; always in evaluation mode, so nothing drops out."""
 
+    independent = False
+    """Sums depend in their last bits on the shape of the batch."""
+
     def __init__(self, loaded: load.Loaded, sampling: Sampling, settings: TextSettings) -> None:
         self.name = f"text:{loaded.spec}"
         self.sampling = sampling

@@ -89,7 +89,7 @@ def llama_weights(reader: Any) -> dict[str, Tensor]:
 
 
 def _unpaired(rows: Tensor, heads: int) -> Tensor:
-    """llama.cpp keeps the two halves of a rotation side by side; transformers one after the other."""
+    """llama.cpp interleaves the two halves of a rotation; transformers puts one after the other."""
     half = rows.shape[0] // heads // 2
     return rows.view(heads, half, 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
 

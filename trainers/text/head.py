@@ -25,7 +25,8 @@ def judge_steps(
     dtype: torch.dtype,
 ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
     """Log-probability and entropy (nats, float32) of each step; matrix products in `dtype`."""
-    logprobs, entropy = _Judged.apply(hidden, weight, ids, temperatures, dtype)  # type: ignore[misc]
+    with torch.autocast(hidden.device.type, enabled=False):  # precision is explicit in there
+        logprobs, entropy = _Judged.apply(hidden, weight, ids, temperatures, dtype)  # type: ignore[misc]
     return logprobs, entropy
 
 
