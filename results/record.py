@@ -63,7 +63,7 @@ class Record:
     reasons: dict[str, float] = field(default_factory=dict[str, float])
     """Share of each reason among the verdicts."""
     values: list[float] = field(default_factory=list[float])
-    """Of each example, in the order of the sorted ids; NaN has no value. Empty for corpus metrics."""
+    """Of each example by sorted id, NaN where it has none. Empty for metrics of the whole."""
     example_ids_digest: str = ""
     cluster_of: list[int] = field(default_factory=list[int])
     """Cluster of each value; empty where each example is its own."""
