@@ -39,7 +39,8 @@ class Question:
         found = list(self.task.examples(self.split))[: self.limit]
         if not found:
             raise DataError(
-                f"{self.task.name} has no {self.split} examples; see `harness show {self.task.name}`"
+                f"{self.task.name} has no {self.split} examples; "
+                f"`harness show {self.task.name}` lists its splits"
             )
         twice = [id for id, count in Counter(e.id for e in found).items() if count > 1]
         if twice:

@@ -1,4 +1,4 @@
-"""Opens what a command names: `text:PATH`, `served:NAME@URL`, `replay:RUN`, `gold`, `chance`, ..."""
+"""Opens what a command names: `text:PATH`, `served:NAME@URL`, `replay:RUN`, `gold`, ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.models import Chance, Gold, Model, Sampling
 from harness.types import Split, Task
 
 FAMILIES: Mapping[str, str] = {
-    "text:PATH": "a causal language model: hub id, folder, adapter or .gguf; text:smollm2, text:tiny",
+    "text:PATH": "a causal language model: hub id, folder, adapter, .gguf; smollm2, tiny",
     "served:NAME@URL": "any endpoint that speaks the OpenAI protocol",
     "replay:RUN": "the stored answers of a run",
     "gold": "what the task says is right",
