@@ -19,7 +19,10 @@ from leaderboards.sheets import interval, row_name, shown
 from leaderboards.text import visible
 from results.record import Record
 
-HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?")
+HUB_ID = re.compile(
+    r"(?P<id>[\w.-]+/[\w.-]+)(?<!\.jsonl)(?<!\.gz)(/[\w.-]+){0,2}(@(?P<revision>[\w.-]+))?"
+)
+"""ID, ID/CONFIG/SPLIT, either with @REVISION; a file of rows is no hub's."""
 WITHOUT_WEIGHTS = frozenset({"gold", "chance"})
 KINDS = {
     "vision": "image-text-to-text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ FORMATS = ("png", "svg")
 INK, DIM, GRID = "#1f2328", "#59636e", "#e3e6ea"
 BLUE, ORANGE = "#2563a8", "#c2571a"
 MOST_ROWS = 40
+EVALUATION = re.compile(r"(eval|dev)[/_]")
+"""How the names of numbers begin that were measured on dev, not while training."""
 WINDOW = 5
 """Steps over which a training reward is smoothed."""
 
@@ -94,10 +97,10 @@ def curve(run: Path, stem: Path) -> list[Path]:
 
 
 def _evaluations(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Dots for each `eval_...` value that has an interval or is alone, named by its key."""
-    keys = sorted({k for line in lines for k in line if k.startswith("eval_")})
+    """Dots for each evaluated number that has an interval, else for the first one."""
+    keys = list(dict.fromkeys(k for line in lines for k in line if EVALUATION.match(k)))
     bounds = {k for k in keys if k.endswith(("_low", "_high"))}
-    names = [k for k in keys if k not in bounds and f"{k}_low" in bounds] or keys[:1]
+    names = [k for k in keys if f"{k}_low" in bounds] or [k for k in keys if k not in bounds][:1]
     for name, color in zip(names, (ORANGE, INK, DIM), strict=False):
         steps, values = _series(lines, name)
         lows, highs = _series(lines, f"{name}_low")[1], _series(lines, f"{name}_high")[1]
@@ -106,7 +109,7 @@ def _evaluations(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
             below = [max(0.0, v - low) for v, low in zip(values, lows, strict=True)]
             above = [max(0.0, high - v) for v, high in zip(values, highs, strict=True)]
             error = [below, above]
-        label = f"{name.removeprefix('eval_')} (evaluation{', 95 % interval' if error else ''})"
+        label = f"{EVALUATION.sub('', name)} (evaluation{', 95 % interval' if error else ''})"
         axes.errorbar(
             steps,
             values,

@@ -57,7 +57,7 @@ def to_json(drawing: Drawing) -> str:
         "board": drawing.board.name,
         "title": drawing.board.title,
         "about": drawing.board.about,
-        "rows": [_finite(row) for row in long_rows(drawing)],
+        "rows": plain([_finite(row) for row in long_rows(drawing)]),
         "settings": [plain(ranking.setting) for ranking in drawing.rankings],
     }
     return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"

@@ -141,7 +141,8 @@ def append(records: Iterable[Record], folder: Path) -> int:
         by_family.setdefault(checked.family, []).append(checked)
     written = 0
     for family, members in by_family.items():
-        with _writer(folder / f"{family}.jsonl") as journal:
+        journal = _opened(folder / f"{family}.jsonl")
+        try:
             there = {record.key: record for record in _read(journal.path, _unheard)}
             for record in members:
                 old = there.get(record.key)
@@ -149,6 +150,8 @@ def append(records: Iterable[Record], folder: Path) -> int:
                     journal.append(plain(record))
                     there[record.key] = record
                     written += 1
+        finally:
+            journal.close()
     return written
 
 
@@ -172,7 +175,7 @@ def _unheard(text: str) -> None:
     """Nobody asked."""
 
 
-def _writer(path: Path) -> Journal:
+def _opened(path: Path) -> Journal:
     from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
     waiting = Retrying(

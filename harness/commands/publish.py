@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from results.record import Record
 
 Flag = typer.Option
+KINDS = "md,csv,tex,html"
 SHOWN = 6
 """Columns of a ranking that a terminal has room for: model, rank, value, interval, n, k."""
 
@@ -26,9 +28,7 @@ def run(
     board: Annotated[
         list[str] | None, Flag("--board", help="only this one; a name, or a path ending in .py")
     ] = None,
-    formats: Annotated[
-        str, Flag("--format", help="of md, csv, tex, html, json")
-    ] = "md,csv,tex,html",
+    formats: Annotated[str, Flag("--format", help="of md, csv, tex, html, json")] = KINDS,
     pictures: Annotated[bool, Flag("--pictures", help="dot plots, and curves of runs")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be written")] = False,
     as_json: Annotated[bool, Flag("--json", help="boards and files as JSON")] = False,
@@ -52,11 +52,7 @@ def run(
     records = complete(found, output)
     drawings = [draw(each, records) for each in boards]
     folder = to or default_folder(output)
-    files = {
-        folder / f"{drawing.board.name}.{kind}": FORMATS[kind](drawing)
-        for drawing in drawings
-        for kind in kinds
-    }
+    files = tables(drawings, kinds, folder)
     if not board:
         files |= {folder / "cards" / path: text for path, text in card_files(records).items()}
     if not dry_run:
@@ -76,6 +72,17 @@ def run(
             screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
     if found and not records:
         raise IncompleteRun("every record belongs to a run that is not complete")
+
+
+def tables(drawings: Sequence[Drawing], kinds: Sequence[str], folder: Path) -> dict[Path, str]:
+    """The text of every file of tables, by its place."""
+    from leaderboards.render import FORMATS
+
+    return {
+        folder / f"{drawing.board.name}.{kind}": FORMATS[kind](drawing)
+        for drawing in drawings
+        for kind in kinds
+    }
 
 
 def default_folder(output: Path) -> Path:

@@ -1,7 +1,7 @@
 """mathqa: grade-school to olympiad mathematics, a ranking for each set, metric and setting.
 
 Rows     Models measured on a set of the family mathqa.
-Columns  avg@k, pass@k, maj@k and G-Pass@k, with the share of each verdict beside them.
+Columns  pass@1, maj@8 and pass@8, with the share of each verdict beside them.
 """
 
 from leaderboards.board import Board
@@ -17,5 +17,5 @@ BOARD = Board(
     title="Mathematics",
     about="Answers are read and judged by rules, without a judge model.",
     rows=_of_family,
-    columns=("avg@*", "pass@*", "maj@*", "[gG]*[pP]ass@*"),
+    columns=("pass@1", "maj@8", "pass@8"),
 )
