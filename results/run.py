@@ -7,6 +7,7 @@ report.json       the numbers, written when the run is complete
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,12 @@ class RunFolder:
                 "Give another --output-dir, or remove the folder"
             )
 
+    def clear(self) -> None:
+        """Remove the run, so that it is asked anew."""
+        if (self.path / "manifest.json").exists():
+            self.rollouts.open().close()  # nobody else may be writing
+            shutil.rmtree(self.path)
+
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the numbers."""
         write_whole(self.path / "report.json", _json(report))
@@ -110,6 +117,15 @@ def run_id(kind: str, task: str, model: str, asks: Mapping[str, Any]) -> str:
     """A name that is the same for the same question, so that asking again goes on."""
     short = "".join(c if c.isalnum() or c in ".-_" else "-" for c in f"{task}--{model}")
     return f"{kind}-{short[:80]}-{digest(asks)[:8]}"
+
+
+def folder_name(name: str) -> str:
+    """The name, if it can be that of a folder."""
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise UsageError(
+            f"'{name}' is no name for a run: letters, digits, '.', '_' and '-' will do"
+        )
+    return name
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
