@@ -191,3 +191,13 @@ def _files(kind: Kind) -> Iterator[Path]:
 
 def _points(kind: Kind) -> Iterator[Any]:
     yield from entry_points(group=f"harness.{kind}")
+
+
+def source(path: str) -> str:
+    """The text of a file that was named by its path; UsageError or DataError where it has none."""
+    try:
+        return Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise UsageError(f"no file {path}: {error.strerror}") from error
