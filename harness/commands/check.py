@@ -18,8 +18,8 @@ from harness.digests import digest, example_digest, prompt_digest
 from harness.types import SPLITS
 
 task = registry.task(sys.argv[1])
-found = [[[example_digest(e), prompt_digest(task.prompt(e))] for e in task.examples(s)] for s in SPLITS]
-print("digest", digest(found))
+found = [e for split in SPLITS for e in task.examples(split)]
+print("digest", digest([[example_digest(e), prompt_digest(task.prompt(e))] for e in found]))
 """
 
 

@@ -15,7 +15,7 @@ def run(
     name: Annotated[str, typer.Argument(help="a task, recipe, board or model, or a path to one")],
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable description")] = False,
 ) -> None:
-    """Show what a name stands for: a task with its first prompt, a recipe with its diff to grpo, ..."""
+    """Show what a name stands for: a task's first prompt and gold, a recipe's diff to grpo, ..."""
     from harness.commands import screen
 
     kind = kind_of(name)
