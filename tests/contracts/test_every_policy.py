@@ -159,7 +159,10 @@ def test_saved_and_loaded_is_the_same(opened: Opener, tmp_path: Path):
 
 
 def test_same_seed_same_numbers(opened: Opener):
-    first, second = dict(opened(SAMPLING).answer(prompts())), dict(opened(SAMPLING).answer(prompts()))
+    first, second = (
+        dict(opened(SAMPLING).answer(prompts())),
+        dict(opened(SAMPLING).answer(prompts())),
+    )
     for number in first:
         assert told(first[number]) == told(second[number])
         np.testing.assert_array_equal(first[number].logprobs, second[number].logprobs)
@@ -198,9 +201,7 @@ def test_review_reads_the_prompt_it_is_given(opened: Opener):
     forgot = Rollout(((rollout.prompt.plain(), rollout.completion),), Verdict({}), "")
     with torch.no_grad():
         live = policy.review([rollout, forgot])
-    assert_allclose(
-        live.logprobs[0, : rollout.steps], rollout.completion.logprobs, atol=1e-4
-    )
+    assert_allclose(live.logprobs[0, : rollout.steps], rollout.completion.logprobs, atol=1e-4)
     assert not torch.allclose(live.logprobs[0], live.logprobs[1], atol=1e-4)
 
 

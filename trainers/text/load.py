@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,14 +80,15 @@ def _read(
         where["gguf_file"] = origin.gguf.name
     pickled = any(file.match(kind) for file in origin.weights[:1] for kind in files.PICKLED)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(origin.folder, padding_side="left", **where)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            origin.folder,
-            dtype=settings.dtype,
-            use_safetensors=not pickled and origin.gguf is None,
-            output_loading_info=True,
-            **where,
-        )
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(origin.folder, padding_side="left", **where)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                origin.folder,
+                dtype=settings.dtype,
+                use_safetensors=not pickled and origin.gguf is None,
+                output_loading_info=True,
+                **where,
+            )
     except Exception as error:  # a broken or foreign checkpoint makes transformers raise anything
         raise ModelError(_unreadable(origin, error)) from error
     lost = [*report["missing_keys"], *report["mismatched_keys"]]
@@ -101,6 +103,20 @@ def _read(
         as_checkpoint(model)
         mend_tokenizer(tokenizer, origin.gguf)
     return model, tokenizer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars that transformers draws over ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _unreadable(origin: Origin, error: Exception) -> str:
@@ -142,7 +158,8 @@ def save(loaded: Loaded, path: Path) -> None:
     """Write a checkpoint folder, or only the adapter where there is one."""
     path.mkdir(parents=True, exist_ok=True)
     if loaded.peft is None:
-        loaded.model.save_pretrained(path)
+        with quiet():
+            loaded.model.save_pretrained(path)
     else:
         loaded.peft.save_pretrained(str(path), save_embedding_layers=False)
         note = {"base": loaded.spec, "folder": str(loaded.origin.folder)}
