@@ -46,7 +46,10 @@ def commit() -> str:
     git = ["git", "-C", str(HOUSE)]
     try:
         top = subprocess.run(
-            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, timeout=5
+            [*git, "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
         )
         if top.returncode or Path(top.stdout.splitlines()[0]) != HOUSE:
             raise FileNotFoundError

@@ -64,6 +64,7 @@ class RunFolder:
     def clear(self) -> None:
         """Remove the run, so that it is asked anew."""
         if (self.path / "manifest.json").exists():
+            self.rollouts.open().close()  # nobody else may be writing
             shutil.rmtree(self.path)
 
     def finish(self, report: Mapping[str, Any]) -> None:
@@ -116,6 +117,15 @@ def run_id(kind: str, task: str, model: str, asks: Mapping[str, Any]) -> str:
     """A name that is the same for the same question, so that asking again goes on."""
     short = "".join(c if c.isalnum() or c in ".-_" else "-" for c in f"{task}--{model}")
     return f"{kind}-{short[:80]}-{digest(asks)[:8]}"
+
+
+def folder_name(name: str) -> str:
+    """The name, if it can be that of a folder."""
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise UsageError(
+            f"'{name}' is no name for a run: letters, digits, '.', '_' and '-' will do"
+        )
+    return name
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

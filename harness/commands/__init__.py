@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 
 NAMES = (
@@ -28,40 +29,49 @@ def main(arguments: list[str] | None = None) -> None:
     from harness.errors import HarnessError
 
     _speak_utf8()
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        _app()(arguments, standalone_mode=True, prog_name="harness")
+        _app(words[:1])(words, prog_name="harness")
     except HarnessError as error:
         _complain(str(error))
         sys.exit(error.code)
-    except KeyboardInterrupt:
-        _complain("stopped; what was made is kept, and the same command goes on from there")
-        os._exit(130)  # threads may still wait for a model
-    except BrokenPipeError:
-        os._exit(141)
 
 
-def _app() -> Callable[..., None]:
+def _app(first: list[str]) -> Callable[..., None]:
+    """All commands, or only the one that the first word names: the others are not imported."""
     import typer
 
     app = typer.Typer(
         name="harness",
-        help="Define a task once, train against it, publish a number that others can believe.",
+        help=_root.__doc__,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    wanted = [word for word in sys.argv[1:2] if word in NAMES]
-    for name in wanted or NAMES:
-        module = import_module(f"harness.commands.{name}")
-        app.command(name, help=(module.run.__doc__ or "").strip())(module.run)
+    for name in [word for word in first if word in NAMES] or NAMES:
+        command = import_module(f"harness.commands.{name}").run
+        app.command(name, help=command.__doc__)(_stoppable(command))
     app.callback()(_root)
     return app
 
 
 def _root() -> None:
     """Define a task once, train against it, publish a number that others can believe."""
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def run(*words: object, **options: object) -> None:
+        try:
+            command(*words, **options)
+        except KeyboardInterrupt:
+            _complain("stopped; what was made is kept, and the same command goes on from there")
+            sys.stdout.flush()
+            os._exit(130)  # threads may still wait for a model
+
+    return run
 
 
 def _complain(text: str) -> None:

@@ -34,11 +34,17 @@ def run(
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    thinking: Annotated[
+        bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
+    ] = None,
     max_concurrent: Annotated[int, Flag("--max-concurrent", "-c", min=1)] = 16,
-    api_key_env: Annotated[str, Flag("--api-key-env")] = "OPENAI_API_KEY",
+    api_key_env: Annotated[
+        str, Flag("--api-key-env", help="variable with the key; default OPENAI_API_KEY")
+    ] = "",
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
+    name: Annotated[str, Flag(help="of the run's folder; default: from what is asked")] = "",
     fresh: Annotated[bool, Flag("--fresh", help="ask again, even what is there")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be asked")] = False,
     as_json: Annotated[bool, Flag("--json", help="machine-readable result")] = False,
@@ -51,7 +57,7 @@ def run(
     from harness.digests import digest
     from harness.errors import IncompleteRun
     from harness.models import Sampling
-    from results.run import RunFolder, run_id
+    from results.run import RunFolder, folder_name, run_id
 
     if temperature is None:
         temperature = 0.0 if rollouts == 1 else 1.0
@@ -78,6 +84,7 @@ def run(
         device=device,
         batch_size=batch_size,
         chat=chat,
+        thinking=thinking,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
         max_concurrent=max_concurrent,
@@ -100,7 +107,8 @@ def run(
         return
     opened = open_model(model, question.task, question.split, sampling, options)
     asks = question.asks(opened, prompts)
-    folder = RunFolder(output / "runs" / run_id("eval", question.task.name, opened.name, asks))
+    name = name or run_id("eval", question.task.name, opened.name, asks)
+    folder = RunFolder(output / "runs" / folder_name(name))
     if fresh:
         folder.clear()
     provenance = {"command": ["harness", *sys.argv[1:]]}
@@ -115,9 +123,9 @@ def run(
     else:
         present(outcome)
     if not outcome.complete:
+        faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
         raise IncompleteRun(
-            f"{outcome.report['missing']} rollouts could not be made or judged: "
-            f"{'; '.join(f'{count} x {note}' for note, count in outcome.report['faults'].items())}. "
+            f"{outcome.report['missing']} rollouts could not be made or judged: {'; '.join(faults)}. "
             "No number is recorded. The same command again asks for them"
         )
 
