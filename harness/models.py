@@ -61,6 +61,16 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Costly(Protocol):
+    """A model that counts what its answers cost: requests, retries, failures."""
+
+    @property
+    def costs(self) -> Mapping[str, Any]:
+        """So far."""
+        ...
+
+
 def row_seed(seed: int, prompt: Prompt) -> tuple[int, ...]:
     """Entropy for one prompt's own generator: `np.random.default_rng(row_seed(...))`."""
     told = f"{prompt.example.id}\0{prompt.role}\0{prompt.attempt}\0{len(prompt.messages)}"

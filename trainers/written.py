@@ -1,4 +1,4 @@
-"""written: recipes as text. `read(repr(recipe))` is the recipe; `change` sets fields by dotted paths.
+"""written: recipes as text. `read` gives back what a recipe prints; `change` sets single fields.
 
 Text is data here, never code: only literals and calls of known stage classes are read.
 """

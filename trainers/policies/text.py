@@ -153,8 +153,9 @@ class TextPolicy:
     def spell(self, prompt: Prompt, output: str) -> Completion:
         """The steps that this policy would have to take to say that; for experts' answers."""
         ids = self.chat.encode(output)
-        if self.chat.tokenizer.eos_token_id is not None:
-            ids.append(self.chat.tokenizer.eos_token_id)
+        end = self.chat.tokenizer.eos_token_id
+        if isinstance(end, int):
+            ids.append(end)
         begun = Begun(tuple(ids), (True,) * len(ids))
         return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
 

@@ -39,8 +39,12 @@ class Loaded:
 def load(spec: str, settings: TextSettings) -> Loaded:
     """The model that a spec names, on its device, in evaluation mode."""
     origin = find(spec, settings)
-    model, tokenizer = _made(settings) if origin.folder is None else _read(origin, settings)
-    model = model.to(_device(settings.device)).eval()
+    if origin.folder is None:
+        model, tokenizer = _made(settings)
+    else:
+        model, tokenizer = _read(origin, origin.folder, settings)
+    model.to(_device(settings.device))  # type: ignore[arg-type]
+    model.eval()
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
@@ -68,10 +72,11 @@ def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
 
 def _read(
-    origin: Origin, settings: TextSettings
+    origin: Origin, folder: Path, settings: TextSettings
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    opener: Any = AutoModelForCausalLM
     where: dict[str, Any] = {
         "trust_remote_code": settings.trust_remote_code,
         "local_files_only": True,
@@ -81,9 +86,9 @@ def _read(
     pickled = any(file.match(kind) for file in origin.weights[:1] for kind in files.PICKLED)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(origin.folder, padding_side="left", **where)
-            model, report = AutoModelForCausalLM.from_pretrained(
-                origin.folder,
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **where)
+            model, report = opener.from_pretrained(
+                folder,
                 dtype=settings.dtype,
                 use_safetensors=not pickled and origin.gguf is None,
                 output_loading_info=True,

@@ -69,7 +69,8 @@ class Reviewer:
         heads = {text.head for text in texts}
         shared = len(heads) < len(texts) and not self.checkpointing and is_plain(self.model)
         hidden = self._read_shared(texts) if shared else self._read_whole(texts, self._decoder)
-        weight = self.model.get_output_embeddings().weight
+        head: Any = self.model.get_output_embeddings()
+        weight = head.weight
         dtype = torch.bfloat16 if self.autocast else weight.dtype
         return judge_steps(hidden, weight, ids, temperatures, dtype)
 
