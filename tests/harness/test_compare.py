@@ -122,9 +122,9 @@ def test_a_run_that_is_not_complete_is_refused(place: Path, tmp_path: Path):
         '{"complete": true}',
         '{"complete": true, "metrics": [1]}',
         '{"complete": true, "metrics":',
+        '{"complete": true, "metrics": [{"task": "x"}]}',
         "[]",
-    ]
-    + ['{"complete": true, "metrics": [{"task": "x"}]}'],
+    ],
 )
 def test_a_damaged_report_is_told(tmp_path: Path, report: str):
     run = tmp_path / "runs" / "bad"
