@@ -77,6 +77,18 @@ def test_a_shorter_run_is_compared_on_the_examples_in_common(place: Path):
     assert "on the 12 examples in common" in sentence(pair, "higher")
 
 
+def test_a_record_without_its_run_is_paired_by_the_ids_of_the_other(place: Path):
+    output = place / "results"
+    gold, chance = (find(run_of(output, name), [], output) for name in ("gold", "chance"))
+    alone = Candidate("alone", tuple(r.but(run="elsewhere") for r in chance.records))
+    (topic,) = topics([gold, alone], None, None)
+    (pair,) = compared(aligned(gather([gold, alone], topic, output)), 2)["pairs"]
+    assert pair["n"] == 20
+    first = pair["examples"][0]
+    assert first["a"]["answers"]
+    assert first["b"]["answers"] == []
+
+
 def test_other_splits_and_metrics_are_refused(place: Path):
     dev, gold = run_of(place / "dev", "chance"), run_of(place / "results", "gold")
     found = [find(name, [], place) for name in (dev, gold)]
