@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UnknownName, UsageError, need
+from harness.errors import UnknownName, need
 from harness.models import Chance, Gold, Model, Sampling
 from harness.types import Split, Task
 
@@ -80,23 +80,23 @@ def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any)
 
 
 def _served(rest: str, sampling: Sampling, options: ModelOptions) -> Model:
+    from harness.endpoint import Endpoint
     from harness.served import Served
 
-    name, _, url = rest.partition("@")
-    if not name or not url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"'served:{rest}' is not served:NAME@URL, as in served:qwen@http://localhost:8000/v1"
-        )
-    return Served(
-        name,
-        url,
-        sampling,
-        max_concurrent=options.max_concurrent,
-        api_key_env=options.api_key_env,
+    thinking = {} if options.thinking is None else {"enable_thinking": options.thinking}
+    endpoint = Endpoint.of(
+        rest,
+        chat=options.chat,
+        concurrency=options.max_concurrent,
+        key_env=options.api_key_env,
+        template=thinking,
     )
+    return Served(endpoint, sampling)
 
 
 def _replay(rest: str, options: ModelOptions) -> Model:
     from harness.replay import Replay
+    from results.run import find_run
 
-    return Replay(rest, output=options.output)
+    place = Path(rest)
+    return Replay(place if place.exists() else find_run(rest, options.output).path)
