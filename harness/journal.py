@@ -87,7 +87,8 @@ class Journal:
             if written < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.ftruncate(self._file, before)
+            with suppress(OSError):
+                os.ftruncate(self._file, before)
             raise _unwritable(self.path, error) from error
 
     def read(self) -> Iterator[dict[str, Any]]:

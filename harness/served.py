@@ -60,7 +60,7 @@ class Served:
         return {
             "engine": "served",
             **self.endpoint.describe(),
-            "batch": "server",
+            "batch": {"order": "server"},
             "sampling": asdict(self.sampling),
         }
 

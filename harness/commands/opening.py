@@ -29,11 +29,10 @@ class ModelOptions:
     batch_size: int = 16
     chat: bool = True
     thinking: bool | None = None
-    system: str = ""
     allow_pickle: bool = False
     trust_remote_code: bool = False
     max_concurrent: int = 16
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = ""
     output: Path = field(default_factory=lambda: Path("results"))
 
 
@@ -73,6 +72,7 @@ def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any)
         device=options.device,
         batch_size=options.batch_size,
         chat=options.chat,
+        thinking=options.thinking,
         allow_pickle=options.allow_pickle,
         trust_remote_code=options.trust_remote_code,
         **more,
@@ -98,5 +98,5 @@ def _replay(rest: str, options: ModelOptions) -> Model:
     from harness.replay import Replay
     from results.run import find_run
 
-    place = Path(rest)
-    return Replay(place if place.exists() else find_run(rest, options.output).path)
+    path = Path(rest)
+    return Replay(path if path.exists() else find_run(rest, options.output).path)

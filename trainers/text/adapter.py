@@ -31,7 +31,10 @@ def fresh(model: PreTrainedModel, settings: LoRA, seed: int) -> PeftModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return peft.get_peft_model(model, config).eval()
+            with warnings.catch_warnings():
+                # peft asks transformers for things under names that are about to go
+                warnings.simplefilter("ignore", FutureWarning)
+                return peft.get_peft_model(model, config).eval()
         except ValueError as error:
             raise UsageError(f"no adapter fits on this model: {error}") from error
 

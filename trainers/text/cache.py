@@ -36,9 +36,10 @@ class RoomyLayer(DynamicLayer):
         self.is_initialized = True
         self._show()
 
-    def _show(self) -> None:
+    def _show(self) -> tuple[Tensor, Tensor]:
         self.keys = self.held_keys[:, :, : self.length]
         self.values = self.held_values[:, :, : self.length]
+        return self.keys, self.values
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -48,8 +49,7 @@ class RoomyLayer(DynamicLayer):
         self.held_keys[:, :, self.length : end] = key_states
         self.held_values[:, :, self.length : end] = value_states
         self.length = end
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def get_seq_length(self) -> int:
         """Positions written."""
@@ -60,8 +60,8 @@ class RoomyLayer(DynamicLayer):
         _, heads, room, size = self.held_keys.shape
         shape = (len(beam_idx), heads, room, size)
         keys, values = self.held_keys.new_empty(shape), self.held_values.new_empty(shape)
-        keys[:, :, : self.length] = self.keys.index_select(0, beam_idx)
-        values[:, :, : self.length] = self.values.index_select(0, beam_idx)
+        for held, kept in ((self.held_keys, keys), (self.held_values, values)):
+            kept[:, :, : self.length] = held[:, :, : self.length].index_select(0, beam_idx)
         self.held_keys, self.held_values = keys, values
         self._show()
 
@@ -95,7 +95,7 @@ def spread(parts: Sequence[Cache], rows: Int[Tensor, " B"], room: int) -> Cache:
     """
     if any(type(layer) is not DynamicLayer for layer in parts[0].layers):
         (cache,) = parts
-        cache.reorder_cache(rows)
+        cache.reorder_cache(rows)  # type: ignore[arg-type]
         return cache
     layers = []
     for same in zip(*(part.layers for part in parts), strict=True):
@@ -109,9 +109,9 @@ def spread(parts: Sequence[Cache], rows: Int[Tensor, " B"], room: int) -> Cache:
 
 def repeat(cache: Cache, rows: Int[Tensor, " B"]) -> Cache:
     """The memory of each row, gradient and all, in a new cache that grows by concatenation."""
-    repeated = []
-    for layer in cache.layers:
-        assert layer.keys is not None
+    repeated: list[Any] = []
+    held: list[Any] = list(cache.layers)
+    for layer in held:
         fresh = DynamicLayer()
         fresh.lazy_initialization(layer.keys, layer.values)
         fresh.keys = layer.keys.index_select(0, rows)

@@ -170,13 +170,13 @@ class _Decoding:
                 finished.append(number)
         return finished
 
-    def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " B"]:
+    def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " A"]:
         if len(self.alive) > LEAVE * len(self.rows):
             return ids
         kept = [place for place, number in enumerate(self.rows) if number in self.alive]
         self.rows = [self.rows[place] for place in kept]
         index = torch.tensor(kept, device=ids.device)
-        cache.reorder_cache(index)
+        cache.reorder_cache(index)  # type: ignore[arg-type]
         self.mask = self.mask.index_select(0, index)
         self.lengths = self.lengths.index_select(0, index)
         return ids.index_select(0, index)

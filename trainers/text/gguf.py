@@ -27,8 +27,9 @@ def as_checkpoint(model: PreTrainedModel) -> None:
     """Take the mark of quantisation from a model whose weights are not quantised."""
     model.hf_quantizer = None  # type: ignore[assignment]
     model.is_quantized = False  # type: ignore[assignment]
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+    config: Any = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
 
 
 def mend_tokenizer(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,12 @@ class Loaded:
 def load(spec: str, settings: TextSettings) -> Loaded:
     """The model that a spec names, on its device, in evaluation mode."""
     origin = find(spec, settings)
-    model, tokenizer = _made(settings) if origin.folder is None else _read(origin, settings)
-    model = model.to(_device(settings.device)).eval()
+    if origin.folder is None:
+        model, tokenizer = _made(settings)
+    else:
+        model, tokenizer = _read(origin, origin.folder, settings)
+    model.to(_device(settings.device))  # type: ignore[arg-type]
+    model.eval()
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
@@ -67,10 +72,11 @@ def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
 
 def _read(
-    origin: Origin, settings: TextSettings
+    origin: Origin, folder: Path, settings: TextSettings
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    opener: Any = AutoModelForCausalLM
     where: dict[str, Any] = {
         "trust_remote_code": settings.trust_remote_code,
         "local_files_only": True,
@@ -79,14 +85,15 @@ def _read(
         where["gguf_file"] = origin.gguf.name
     pickled = any(file.match(kind) for file in origin.weights[:1] for kind in files.PICKLED)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(origin.folder, padding_side="left", **where)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            origin.folder,
-            dtype=settings.dtype,
-            use_safetensors=not pickled and origin.gguf is None,
-            output_loading_info=True,
-            **where,
-        )
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **where)
+            model, report = opener.from_pretrained(
+                folder,
+                dtype=settings.dtype,
+                use_safetensors=not pickled and origin.gguf is None,
+                output_loading_info=True,
+                **where,
+            )
     except Exception as error:  # a broken or foreign checkpoint makes transformers raise anything
         raise ModelError(_unreadable(origin, error)) from error
     lost = [*report["missing_keys"], *report["mismatched_keys"]]
@@ -101,6 +108,20 @@ def _read(
         as_checkpoint(model)
         mend_tokenizer(tokenizer, origin.gguf)
     return model, tokenizer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars that transformers draws over ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _unreadable(origin: Origin, error: Exception) -> str:
@@ -142,7 +163,8 @@ def save(loaded: Loaded, path: Path) -> None:
     """Write a checkpoint folder, or only the adapter where there is one."""
     path.mkdir(parents=True, exist_ok=True)
     if loaded.peft is None:
-        loaded.model.save_pretrained(path)
+        with quiet():
+            loaded.model.save_pretrained(path)
     else:
         loaded.peft.save_pretrained(str(path), save_embedding_layers=False)
         note = {"base": loaded.spec, "folder": str(loaded.origin.folder)}

@@ -6,14 +6,17 @@ and all, serve every rollout. The head runs over steps alone (see `head.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainers.policy import Live
 from trainers.text.cache import is_plain, prefill_cache, repeat
@@ -47,7 +50,7 @@ class Reviewer:
             return Live(logprobs, logprobs, mask)
         ids, temperatures, place = _steps(texts, device)
         own = torch.tensor([kept for text in texts for kept in text.own], device=device)
-        with self._precision():
+        with self._precision(), self._saving():
             found, entropy = self._judged(texts, ids, temperatures)
         return Live(
             logprobs.index_put(place, found),
@@ -66,7 +69,8 @@ class Reviewer:
         heads = {text.head for text in texts}
         shared = len(heads) < len(texts) and not self.checkpointing and is_plain(self.model)
         hidden = self._read_shared(texts) if shared else self._read_whole(texts, self._decoder)
-        weight = self.model.get_output_embeddings().weight
+        head: Any = self.model.get_output_embeddings()
+        weight = head.weight
         dtype = torch.bfloat16 if self.autocast else weight.dtype
         return judge_steps(hidden, weight, ids, temperatures, dtype)
 
@@ -78,6 +82,23 @@ class Reviewer:
         if not self.autocast:
             return nullcontext()
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Layers keep nothing for the backward pass, though the model is not in training mode."""
+        layers: list[Any] = []
+        if self.checkpointing and torch.is_grad_enabled():
+            modules = self.model.modules()
+            layers = [each for each in modules if isinstance(each, GradientCheckpointingLayer)]
+        for layer in layers:
+            # the flag of the layer alone: what drops out in training stands deeper
+            layer.training = layer.gradient_checkpointing = True
+            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = layer.gradient_checkpointing = False
 
     def _read_whole(self, texts: Sequence[Text], reader: Any) -> Float[Tensor, "S H"]:
         """What the model holds before each step (hidden states, or logits of the whole model)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,19 @@ def sampling_copy(loaded: Loaded, dtype: str | None) -> PreTrainedModel:
     model = loaded.model
     if dtype is None or (model.dtype == getattr(torch, dtype) and loaded.peft is None):
         return model
-    twin = copy.deepcopy(model if loaded.peft is None else loaded.peft)
+    return _merged_copy(loaded).to(getattr(torch, dtype))
+
+
+def frozen_copy(loaded: Loaded) -> Loaded:
+    """The same weights, adapter merged in, to be read and never changed."""
+    return replace(loaded, model=_merged_copy(loaded), peft=None)
+
+
+def _merged_copy(loaded: Loaded) -> Any:
+    twin: Any = copy.deepcopy(loaded.model if loaded.peft is None else loaded.peft)
     if loaded.peft is not None:
         twin = twin.merge_and_unload()
-    return twin.to(getattr(torch, dtype)).requires_grad_(False).eval()
+    return twin.requires_grad_(False).eval()
 
 
 @torch.no_grad()
@@ -47,19 +56,12 @@ def _merged(module: nn.Module, key: str) -> Tensor:
 
     if not isinstance(module, BaseTunerLayer):
         return getattr(module, key)
-    weight = getattr(module.get_base_layer(), key)
+    layer: Any = module
+    weight = getattr(layer.get_base_layer(), key)
     if key == "weight":
-        for adapter in module.active_adapters:
-            weight = weight + module.get_delta_weight(adapter)
+        for adapter in layer.active_adapters:
+            weight = weight + layer.get_delta_weight(adapter)
     return weight
-
-
-def frozen_copy(loaded: Loaded) -> Loaded:
-    """The same weights, adapter merged in, to be read and never changed."""
-    twin = copy.deepcopy(loaded.model if loaded.peft is None else loaded.peft)
-    if loaded.peft is not None:
-        twin = twin.merge_and_unload()
-    return replace(loaded, model=twin.requires_grad_(False).eval(), peft=None)
 
 
 @torch.no_grad()
