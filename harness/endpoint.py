@@ -36,8 +36,8 @@ class Endpoint:
     """Requests for one answer, the first one included."""
     backoff: float = 0.5
     """Seconds; the n-th retry waits a random time below backoff * 2^n, 30 at most."""
-    key_env: str = OPENAI_KEY
-    """Environment variable that holds the key; only the default one may be unset."""
+    key_env: str = ""
+    """Environment variable that holds the key; OPENAI_API_KEY, if it is set, when empty."""
     template: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """chat_template_kwargs of the request, such as {"enable_thinking": false}."""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -75,8 +75,8 @@ class Endpoint:
     @property
     def key(self) -> str:
         """The key; empty where none is needed. Never stored, never shown."""
-        key = os.environ.get(self.key_env, "").strip()
-        if not key and self.key_env != OPENAI_KEY:
+        key = os.environ.get(self.key_env or OPENAI_KEY, "").strip()
+        if not key and self.key_env not in ("", OPENAI_KEY):
             raise UsageError(f"the environment variable {self.key_env} holds no key")
         return key
 

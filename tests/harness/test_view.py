@@ -33,6 +33,7 @@ REPORT = {
     "complete": True,
     "metrics": [{"metric": "pass@1", "value": 0.25, "low": 0.1, "high": 0.5, "unit": ""}],
     "faults": {"500 <b>oops</b>": 2},
+    "costs": {"retries": {"rate limit": 3}},
 }
 
 
@@ -152,6 +153,7 @@ def test_numbers_come_with_their_interval(tmp_path: Path) -> None:
     html = page_of(folder)
     assert "pass@1" in html
     assert "[0.1, 0.5]" in html
+    assert "&#34;rate limit&#34;: 3" in html
     assert "2 x 500 &lt;b&gt;oops&lt;/b&gt;" in html
 
 
