@@ -74,6 +74,10 @@ class Policy(Model, Protocol):
         """
         ...
 
+    def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
+        """The mask that `review` gives, without reading anything."""
+        ...
+
     def size(self, rollout: Rollout) -> int:
         """What reviewing the rollout costs, in positions: for micro-batches of bounded memory."""
         ...

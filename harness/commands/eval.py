@@ -34,8 +34,13 @@ def run(
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    thinking: Annotated[
+        bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
+    ] = None,
     max_concurrent: Annotated[int, Flag("--max-concurrent", "-c", min=1)] = 16,
-    api_key_env: Annotated[str, Flag("--api-key-env")] = "OPENAI_API_KEY",
+    api_key_env: Annotated[
+        str, Flag("--api-key-env", help="variable with the key; default OPENAI_API_KEY")
+    ] = "",
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
@@ -79,6 +84,7 @@ def run(
         device=device,
         batch_size=batch_size,
         chat=chat,
+        thinking=thinking,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
         max_concurrent=max_concurrent,

@@ -13,9 +13,9 @@ from harness import intervals
 from harness.codec import decode
 from harness.commands import screen
 from harness.digests import digest, example_digest, prompt_digest
-from harness.environment import environment, machine
+from harness.environment import commit, environment, machine
 from harness.errors import DataError, UsageError
-from harness.models import Model, Sampling
+from harness.models import Costly, Model, Sampling
 from harness.play import play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
 from results.record import Record
@@ -128,6 +128,7 @@ def evaluate(
         "missing": missing,
         "faults": dict(Counter(fault.note for fault in faults).most_common(20)),
         "metrics": [asdict(record) for record in records],
+        "costs": model.costs if isinstance(model, Costly) else {},
         "tokens": sum(rollout.steps for rollout in rollouts),
         "seconds": seconds,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -180,13 +181,13 @@ def make_records(
                 better=metric.better,
                 unit=metric.unit,
                 model=model["name"],
-                model_digest=str(model.get("digest", "")),
+                model_digest=digest(model["weights"]) if "weights" in model else "",
                 recipe=str(provenance.get("recipe", "")),
                 base=str(provenance.get("base", "")),
                 seeds=[question.sampling.seed, *provenance.get("seeds", ())],
                 examples=len(ids),
                 rollouts=question.rollouts,
-                clusters=len(numbers),
+                clusters=len(numbers) if grouped else 0,
                 sampling=asdict(question.sampling),
                 settings={key: asks[key] for key in ("limit", "prompts")},
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
@@ -195,11 +196,12 @@ def make_records(
                 cluster_of=[numbers[label] for label in labels] if grouped else [],
                 dtype=str(model.get("dtype", "")),
                 engine=str(model.get("engine", "")),
-                batch=int(model.get("batch_size", 0)),
+                batch=int(model.get("batch", {}).get("rows", 0)),
                 threads=int(model.get("threads", 0)),
                 digest=digest(asks),
                 run=run,
-                commit=environment()["commit"],
+                dataset=question.task.source,
+                commit=commit(),
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=float(provenance.get("seconds", 0.0)),
                 machine=machine(),

@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Bool
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import Parameter
 
 from harness.errors import UsageError
@@ -197,6 +200,14 @@ class TextPolicy:
             said = [[replace(turn, temperature=temperature) for turn in turns] for turns in said]
         columns = max((sum(len(turn.ids) for turn in turns) for turns in said), default=0)
         return self._reviewer.review(layout(said), len(rollouts), columns)
+
+    def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
+        """Which steps of each rollout the policy itself took; see `trainers.policy.Policy`."""
+        own = [[kept for turn in r.turns for kept in self._said(*turn).own] for r in rollouts]
+        mask = torch.zeros((len(own), max(map(len, own), default=0)), dtype=torch.bool)
+        for row, kept in enumerate(own):
+            mask[row, : len(kept)] = torch.tensor(kept, dtype=torch.bool)
+        return mask.to(self.model.device)
 
     def size(self, rollout: Rollout) -> int:
         """Tokens that a review of this rollout reads."""

@@ -170,7 +170,7 @@ class _Decoding:
                 finished.append(number)
         return finished
 
-    def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " B"]:
+    def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " A"]:
         if len(self.alive) > LEAVE * len(self.rows):
             return ids
         kept = [place for place, number in enumerate(self.rows) if number in self.alive]

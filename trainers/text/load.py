@@ -186,7 +186,7 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
     cache = settings.cache or files.user_cache()
     told: dict[str, Any] = {
         "engine": "grpo-harness decode",
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {"torch": str(torch.__version__), "transformers": transformers.__version__},
         "architecture": type(loaded.model).__name__,
         "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
         "revision": loaded.origin.revision,
