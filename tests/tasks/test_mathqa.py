@@ -196,8 +196,8 @@ def test_few_rollouts_leave_the_metrics_that_need_more_aside() -> None:
         "pass@1",
         "lenient",
         "earned",
-        "truncated",
-        "no_answer",
+        "truncated_share",
+        "no_answer_share",
     ]
     assert names["pass@8"] == names["maj@8"] == 8
 
