@@ -32,6 +32,7 @@ class Served:
     """No server promises its bits, and what was paid for is not asked again."""
 
     def __init__(self, endpoint: Endpoint, sampling: Sampling) -> None:
+        _ = endpoint.key  # a variable without a key is said before anything is asked
         self.name = f"served:{endpoint.model}"
         self.endpoint = endpoint
         self.sampling = sampling
