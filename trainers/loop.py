@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ class Plan:
     report_to: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where rollouts go."""
 
