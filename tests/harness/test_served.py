@@ -153,6 +153,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
         (raw(b'{"error": {"message": "overloaded"}}'), "invalid answer"),
         (raw(b'{"choices": [{"text": "\\ud800"}]}'), "invalid answer"),
         (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**7)), "invalid answer"),
+        (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**6)), "invalid answer"),
         (raw(b'{"choices": [', drop=True), "connection"),
         (raw(b"xx", headers={"Content-Encoding": "gzip"}), "connection"),
         (lambda asked: Reply(good(asked).body, drip=0.3), "timeout"),
@@ -483,3 +484,13 @@ def test_going_on_asks_only_for_what_is_missing_and_draws_it_anew(wire: Wire) ->
     (again,) = wire.asked
     assert again["n"] == 2
     assert again["seed"] not in seeds  # the same seed could give what is there once more
+
+
+@pytest.mark.parametrize(("temperature", "repeats"), [(1.0, 6), (0.0, 0)])
+def test_a_server_that_does_not_sample_is_noticed(
+    wire: Wire, temperature: float, repeats: int
+) -> None:
+    wire.always = lambda asked: answer(asked, ["always the same words"])
+    model = served(wire, Sampling(temperature=temperature), group=False)
+    answers(model, prompts(2, attempts=4))
+    assert model.costs["repeats"] == repeats
