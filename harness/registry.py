@@ -32,6 +32,8 @@ ROOMS: dict[Kind, str] = {
     "policies": "trainers.policies",
 }
 HOUSE = Path(__file__).resolve().parent.parent
+_local: dict[str, ModuleType] = {}
+"""Tasks that this process opened by their path, by name: all that follows may use the name."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _load(kind: Kind, name: str) -> tuple[ModuleType, str]:
     path, _, member = name.partition("::")
     if path.endswith(".py"):
         return _from_path(kind, Path(path)), member
+    if kind == "tasks" and name in _local:
+        return _local[name], name
     family = name.partition("/")[0] if kind == "tasks" else name
     member = name if kind == "tasks" and "/" in name else ""
     if any(file.stem == family for file in _files(kind)):
@@ -162,6 +166,8 @@ def _from_path(kind: Kind, path: Path) -> ModuleType:
         raise DataError(f"{path} does not import: {type(error).__name__}: {error}") from error
     if not hasattr(module, wanted):
         raise DataError(f"{path} defines no {wanted}; see `harness new {kind.rstrip('s')}`")
+    if kind == "tasks":
+        _local.update({each.name: module for each in module.TASKS})
     return module
 
 

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from harness.codec import decode, plain
 from harness.digests import digest, prompt_digest
 from harness.errors import DataError
@@ -230,7 +232,8 @@ def _reward_complaint(
     absent = [name for name in weights if name not in verdict.scores]
     if absent:
         return f"{_place(key)}: the verdict has no score {', '.join(absent)}"
-    now = math.fsum(weight * verdict.scores[name] for name, weight in weights.items())
+    exact = math.fsum(weight * verdict.scores[name] for name, weight in weights.items())
+    now = float(np.float32(exact))  # trainers hold rewards in float32
     return "" if now == stored else f"{_place(key)}: reward {stored!r} is now {now!r}"
 
 

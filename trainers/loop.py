@@ -26,6 +26,7 @@ from trainers.learner import Learner
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
 from trainers.rehearsal import rehearse, trainable
+from trainers.rewards import stored_rewards
 from trainers.schedules import at, whole
 from trainers.tally import Tally
 from trainers.tracking import Lines, Tracker, trackers
@@ -90,7 +91,7 @@ class Training:
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
     def __post_init__(self) -> None:
-        self.examples, self.left_out = trainable(self.task, self.plan.limit)
+        self.examples = trainable(self.task, self.plan.limit)
         self.run = Run(
             task=self.task,
             recipe=self.recipe,
@@ -165,8 +166,7 @@ class Training:
     def _learn(self, learner: Learner, rollouts: Sequence[Rollout]) -> None:
         run = self.run
         batch = learner.batch(rollouts, run)
-        paid = batch.rewards.sum(1).tolist() if batch.rewards.shape[1] > 1 else None
-        paid = paid or batch.rewards[:, 0].tolist()
+        paid = stored_rewards(batch, learner.recipe, run.task)
         self.store.keep("train", run.step + 1, list(zip(rollouts, paid, strict=True)))
         solver = learner.role == "solver"
         before = "" if solver else f"{learner.role}/"

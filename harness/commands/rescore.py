@@ -57,13 +57,12 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
     """What a run says, checked against what follows from its rollouts."""
     from datetime import UTC, datetime
 
-    from harness import registry
     from harness.environment import environment
     from results.rescoring import rescore
 
     manifest = folder.manifest
     asks = manifest["asks"]
-    found = registry.task(place or asks["task"])
+    found = _task(place or manifest.get("place") or asks["task"])
     journal = folder.rollouts
     lines = list(journal.read())
     again = rescore(found, lines, asks.get("reward"))
@@ -81,6 +80,16 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
         "environment": {"then": manifest.get("environment"), "now": environment()},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _task(name: str) -> Task:
+    from harness import registry
+    from harness.errors import UnknownName, UsageError
+
+    try:
+        return registry.task(name)
+    except UnknownName as error:
+        raise UsageError(f"{error} If it lies in a file of its own, add --task PATH.py") from error
 
 
 def write_receipt(folder: RunFolder, receipt: Mapping[str, Any]) -> None:
