@@ -162,7 +162,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
 )
 def test_a_passing_failure_is_counted_and_asked_again(wire: Wire, fault: Any, kind: str) -> None:
     wire.plan = [fault]
-    model = served(wire, timeout=1.0)
+    model = served(wire, timeout=1.0 if kind == "timeout" else 10.0)
     (completion,) = answers(model, prompts(1))
     assert completion.stopped == "done"
     assert completion.output.startswith("say 0|")
@@ -409,6 +409,7 @@ def test_leaving_early_ends_all_requests(wire: Wire) -> None:
     stream = served(wire, concurrency=2).answer(prompts(50))
     next(stream)
     stream.close()
+    time.sleep(0.3)  # what was on its way arrives
     seen = len(wire.asked)
     time.sleep(0.5)
     assert len(wire.asked) == seen < 10
