@@ -124,8 +124,9 @@ def run(
         present(outcome)
     if not outcome.complete:
         faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
+        missing = outcome.report["missing"]
         raise IncompleteRun(
-            f"{outcome.report['missing']} rollouts could not be made or judged: {'; '.join(faults)}. "
+            f"{missing} rollouts could not be made or judged: {'; '.join(faults)}. "
             "No number is recorded. The same command again asks for them"
         )
 
