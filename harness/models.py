@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
 
 from harness.errors import UsageError
 from harness.types import Completion, Example, Prompt, Split, Task
@@ -27,7 +26,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         wrong = {
-            "temperature": self.temperature < 0 or not np.isfinite(self.temperature),
+            "temperature": self.temperature < 0 or not math.isfinite(self.temperature),
             "top_p": not 0 < self.top_p <= 1,
             "top_k": self.top_k < 0,
             "max_tokens": self.max_tokens < 1,
@@ -46,6 +45,8 @@ class Model(Protocol):
 
     name: str
     """What a board shows, such as `text:smollm2`."""
+    independent: bool
+    """Whether an answer is the same to the bit whatever else is asked in the same call."""
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """One completion a prompt, each with its prompt's number as soon as it is finished.
@@ -60,6 +61,16 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Costly(Protocol):
+    """A model that counts what its answers cost: requests, retries, failures."""
+
+    @property
+    def costs(self) -> Mapping[str, Any]:
+        """So far."""
+        ...
+
+
 def row_seed(seed: int, prompt: Prompt) -> tuple[int, ...]:
     """Entropy for one prompt's own generator: `np.random.default_rng(row_seed(...))`."""
     told = f"{prompt.example.id}\0{prompt.role}\0{prompt.attempt}\0{len(prompt.messages)}"
@@ -70,6 +81,7 @@ class Gold:
     """Answers what the task says is right: the ceiling, and a check of the verifier."""
 
     name = "gold"
+    independent = True
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -89,6 +101,7 @@ class Chance:
     """Answers with the gold of another example of the same split: what luck is worth here."""
 
     name = "chance"
+    independent = True
 
     def __init__(self, task: Task, split: Split, sampling: Sampling) -> None:
         self.task = task
@@ -97,6 +110,8 @@ class Chance:
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """A random other example's gold output for each prompt."""
+        import numpy as np
+
         for number, prompt in enumerate(prompts):
             rng = np.random.default_rng(row_seed(self.sampling.seed, prompt))
             others = [e for e in self.examples if e.id != prompt.example.id] or self.examples

@@ -1,16 +1,17 @@
 """The nouns: what every room of the house speaks of.
 
-All are frozen, plain data: no I/O, no model, no torch. Change them with `dataclasses.replace` or `.but`.
+All are frozen, plain data: no I/O, no model, no torch. `dataclasses.replace` or `.but` change them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # NumPy takes longer to import than all of the language
+    import numpy as np
+    from numpy.typing import NDArray
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -20,7 +21,8 @@ Source = Literal["policy", "expert", "teacher"]
 Better = Literal["higher", "lower", "neither"]
 
 REASONS = frozenset(
-    "ok wrong no_answer bad_format truncated timeout crash contradiction ungrounded".split()
+    {"ok", "wrong", "no_answer", "bad_format", "truncated"}
+    | {"timeout", "crash", "contradiction", "ungrounded"}
 )
 """Why a verdict is what it is. A family may add its own words through `Task.reasons`."""
 

@@ -1,0 +1,99 @@
+"""The command line: the only code that knows every room."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+
+NAMES = (
+    "eval",
+    "train",
+    "publish",
+    "list",
+    "show",
+    "check",
+    "new",
+    "compare",
+    "rescore",
+    "view",
+    "doctor",
+)
+"""Every command is the function `run` of its module."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with a code that means something (see `harness.errors`)."""
+    from harness.errors import HarnessError
+
+    _speak_utf8()
+    words = _spread(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _app(words[:1])(words, prog_name="harness")
+    except HarnessError as error:
+        _complain(str(error))
+        sys.exit(error.code)
+
+
+def _spread(words: list[str]) -> list[str]:
+    """`--set a=1 b=2` means `--set a=1 --set b=2`."""
+    spread: list[str] = []
+    setting = False
+    for word in words:
+        follows = setting and "=" in word and not word.startswith("-")
+        if follows and spread[-1] != "--set":
+            spread.append("--set")
+        setting = word == "--set" or follows
+        spread.append(word)
+    return spread
+
+
+def _app(first: list[str]) -> Callable[..., None]:
+    """All commands, or only the one that the first word names: the others are not imported."""
+    import typer
+
+    app = typer.Typer(
+        name="harness",
+        help=_root.__doc__,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in [word for word in first if word in NAMES] or NAMES:
+        command = import_module(f"harness.commands.{name}").run
+        app.command(name, help=command.__doc__)(_stoppable(command))
+    app.callback()(_root)
+    return app
+
+
+def _root() -> None:
+    """Define a task once, train against it, publish a number that others can believe."""
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def run(*words: object, **options: object) -> None:
+        try:
+            command(*words, **options)
+        except KeyboardInterrupt:
+            _complain("stopped; what was made is kept, and the same command goes on from there")
+            sys.stdout.flush()
+            os._exit(130)  # threads may still wait for a model
+
+    return run
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
+
+
+def _speak_utf8() -> None:
+    import io
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors="replace")

@@ -1,0 +1,172 @@
+"""`harness eval`: score a model on a task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.types import Split
+
+Flag = typer.Option
+
+
+def run(
+    task: Annotated[str, typer.Argument(help="family/member, or a path ending in .py")],
+    model: Annotated[str, Flag("--model", "-m", help="text:PATH, served:NAME@URL, gold, ...")],
+    rollouts: Annotated[
+        int, Flag("--rollouts", "-n", "--samples", "--repeats", min=1, help="attempts per example")
+    ] = 1,
+    split: Annotated[str, Flag(help="train, dev or test")] = "test",
+    limit: Annotated[int | None, Flag("--limit", "-L", min=1, help="the first N examples")] = None,
+    metrics: Annotated[list[str] | None, Flag("--metrics", help="only these")] = None,
+    temperature: Annotated[
+        float | None, Flag(help="0 is greedy; default 0 for -n 1, else 1")
+    ] = None,
+    top_p: Annotated[float, Flag("--top-p")] = 1.0,
+    top_k: Annotated[int, Flag("--top-k", help="0 keeps all")] = 0,
+    max_tokens: Annotated[int, Flag("--max-tokens", "--max-new-tokens")] = 512,
+    stop: Annotated[list[str] | None, Flag(help="stop strings")] = None,
+    seed: Annotated[int, Flag()] = 0,
+    dtype: Annotated[str, Flag(help="auto, float32 or bfloat16")] = "auto",
+    device: Annotated[str, Flag()] = "auto",
+    batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
+    chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    thinking: Annotated[
+        bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
+    ] = None,
+    max_concurrent: Annotated[int, Flag("--max-concurrent", "-c", min=1)] = 16,
+    api_key_env: Annotated[
+        str, Flag("--api-key-env", help="variable with the key; default OPENAI_API_KEY")
+    ] = "",
+    allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
+    trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
+    output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
+    name: Annotated[str, Flag(help="of the run's folder; default: from what is asked")] = "",
+    fresh: Annotated[bool, Flag("--fresh", help="ask again, even what is there")] = False,
+    dry_run: Annotated[bool, Flag("--dry-run", help="print what would be asked")] = False,
+    as_json: Annotated[bool, Flag("--json", help="machine-readable result")] = False,
+) -> None:
+    """Score a model on a task; the same command again goes on where it stopped."""
+    from harness import registry
+    from harness.commands import screen
+    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
+    from harness.commands.opening import ModelOptions, open_model
+    from harness.digests import digest
+    from harness.errors import IncompleteRun
+    from harness.models import Sampling
+    from results.run import RunFolder, folder_name, run_id
+
+    if temperature is None:
+        temperature = 0.0 if rollouts == 1 else 1.0
+    sampling = Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        max_tokens=max_tokens,
+        stop=tuple(stop or ()),
+        seed=seed,
+    )
+    question = Question(
+        task=registry.task(task),
+        split=split_named(split),
+        rollouts=rollouts,
+        limit=limit,
+        sampling=sampling,
+        wanted=tuple(metrics or ()),
+    )
+    chosen = question.metrics()
+    prompts = prompts_of(question)
+    options = ModelOptions(
+        dtype=dtype,
+        device=device,
+        batch_size=batch_size,
+        chat=chat,
+        thinking=thinking,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+        max_concurrent=max_concurrent,
+        api_key_env=api_key_env,
+        output=output,
+    )
+    if dry_run:
+        plan = {
+            "task": question.task.name,
+            "model": model,
+            "split": question.split,
+            "examples": len(prompts),
+            "rollouts": sum(p.rollouts for p in prompts),
+            "metrics": [metric.name for metric in chosen],
+            "sampling": sampling,
+            "options": options,
+            "first_prompt": [[m.speaker, m.content] for m in prompts[0].spoken()],
+        }
+        screen.emit(plan)
+        return
+    opened = open_model(model, question.task, question.split, sampling, options)
+    asks = question.asks(opened, prompts)
+    name = name or run_id("eval", question.task.name, opened.name, asks)
+    folder = RunFolder(output / "runs" / folder_name(name))
+    if fresh:
+        folder.clear()
+    provenance = {"command": ["harness", *sys.argv[1:]]}
+    block = block_size(opened, batch_size)
+    outcome = evaluate(question, opened, folder, prompts, block=block, provenance=provenance)
+    if outcome.complete:
+        from results.record import append
+
+        append(outcome.records, output / "records")
+    if as_json:
+        screen.emit({**outcome.report, "run": str(folder.path), "digest": digest(asks)})
+    else:
+        present(outcome)
+    if not outcome.complete:
+        faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
+        missing = outcome.report["missing"]
+        raise IncompleteRun(
+            f"{missing} rollouts could not be made or judged: {'; '.join(faults)}. "
+            "No number is recorded. The same command again asks for them"
+        )
+
+
+def split_named(name: str) -> Split:
+    """The split of that name; UnknownName where there is none."""
+    from harness.errors import UnknownName
+    from harness.types import SPLITS
+
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UnknownName(name, "splits", SPLITS)
+
+
+def present(outcome: object) -> None:
+    """The table, three failures with their reasons, and where everything lies."""
+    from harness.commands import screen
+    from harness.commands.evaluation import Outcome
+
+    assert isinstance(outcome, Outcome)
+    for record in outcome.records[:1]:
+        screen.table(
+            f"{record.task} v{record.version}, {record.split} split, {record.model}: "
+            f"{record.examples} examples x {record.rollouts} rollouts",
+            ["metric", "value", "95 % interval", "better"],
+            [
+                [r.metric, f"{r.value:.4f}", f"[{r.low:.4f}, {r.high:.4f}]", r.better]
+                for r in outcome.records
+            ],
+        )
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in record.reasons.items())
+        print(f"verdicts: {shares}")
+    failures = {r.example.id: r for r in outcome.rollouts if r.verdict.reason != "ok"}
+    for rollout in list(failures.values())[:3]:
+        said = " ".join(str(rollout.completion.output).split())[-160:]
+        print(f"  {rollout.verdict.reason:<10} {rollout.example.id}: {rollout.verdict.note}")
+        print(f"             said ...{said!r}")
+    costs = {name: count for name, count in outcome.report["costs"].items() if count}
+    if costs:
+        print(f"costs: {', '.join(f'{name} {count}' for name, count in costs.items())}")
+    print(f"everything is in {outcome.folder.path}; look at it with")
+    print(f"  harness view {outcome.folder.path}")

@@ -1,0 +1,102 @@
+"""Opens what a command names: `text:PATH`, `served:NAME@URL`, `replay:RUN`, `gold`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UnknownName, need
+from harness.models import Chance, Gold, Model, Sampling
+from harness.types import Split, Task
+
+FAMILIES: Mapping[str, str] = {
+    "text:PATH": "a causal language model: hub id, folder, adapter, .gguf; smollm2, tiny",
+    "served:NAME@URL": "any endpoint that speaks the OpenAI protocol",
+    "replay:RUN": "the stored answers of a run",
+    "gold": "what the task says is right",
+    "chance": "answers to other questions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How a model is opened; a family reads what concerns it."""
+
+    dtype: str = "auto"
+    device: str = "auto"
+    batch_size: int = 16
+    chat: bool = True
+    thinking: bool | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+    max_concurrent: int = 16
+    api_key_env: str = ""
+    output: Path = field(default_factory=lambda: Path("results"))
+
+
+def open_model(
+    spec: str, task: Task, split: Split, sampling: Sampling, options: ModelOptions
+) -> Model:
+    """The model of that name, ready to answer; UnknownName or ModelError where there is none."""
+    from harness import registry
+
+    family, _, rest = spec.partition(":")
+    shipped = registry.task_models(task.name)
+    if spec in shipped:
+        return shipped[spec](task, split, sampling)
+    if family == "gold":
+        return Gold(task)
+    if family == "chance":
+        return Chance(task, split, sampling)
+    if family == "replay":
+        return _replay(rest, options)
+    if family == "served":
+        return _served(rest, sampling, options)
+    if family == "text" and rest:
+        return open_text(rest, sampling, options)
+    raise UnknownName(spec, "models", [*FAMILIES, "text:smollm2", "text:tiny", *shipped])
+
+
+def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any) -> Any:
+    """A text policy; needs the extra `train`."""
+    need("torch", "train", f"text:{rest}")
+    need("transformers", "train", f"text:{rest}")
+    from trainers.policies.text import open_text as open_policy
+
+    return open_policy(
+        rest,
+        sampling,
+        dtype=options.dtype,
+        device=options.device,
+        batch_size=options.batch_size,
+        chat=options.chat,
+        thinking=options.thinking,
+        allow_pickle=options.allow_pickle,
+        trust_remote_code=options.trust_remote_code,
+        **more,
+    )
+
+
+def _served(rest: str, sampling: Sampling, options: ModelOptions) -> Model:
+    from harness.endpoint import Endpoint
+    from harness.served import Served
+
+    thinking = {} if options.thinking is None else {"enable_thinking": options.thinking}
+    endpoint = Endpoint.of(
+        rest,
+        chat=options.chat,
+        concurrency=options.max_concurrent,
+        key_env=options.api_key_env,
+        template=thinking,
+    )
+    return Served(endpoint, sampling)
+
+
+def _replay(rest: str, options: ModelOptions) -> Model:
+    from harness.replay import Replay
+    from results.run import find_run
+
+    path = Path(rest)
+    return Replay(path if path.exists() else find_run(rest, options.output).path)

@@ -1,0 +1,184 @@
+"""Append-only JSON lines that survive a kill at any moment, and files written whole or not at all.
+
+A line is one write; a half-written last line is cut off when the journal is opened again. Closed
+journals are compressed with zstd. One process writes at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harness.errors import BusyError, DataError
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+@dataclass
+class Journal:
+    """Lines of one file: `append` to it, `read` from it."""
+
+    path: Path
+    """Without the .zst of a closed one."""
+    damaged: int = 0
+    """Lines that could not be read and were left out."""
+    _file: int | None = field(default=None, repr=False)
+    _lock: Any = field(default=None, repr=False)
+
+    @property
+    def closed_path(self) -> Path:
+        """Where the compressed lines lie once the journal is closed."""
+        return self.path.with_name(f"{self.path.name}.zst")
+
+    def open(self) -> Journal:
+        """Take the writer's place, and mend the end of the file."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError(
+                f"another process writes to {self.path}; wait for it, or give another --output-dir"
+            ) from error
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        try:
+            self._unpack()
+            self._mend()
+            self._file = self._opened()
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise _unwritable(self.path, error) from error
+            raise
+        self._lock = lock
+        return self
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """One line more, whole or not at all."""
+        assert self._file is not None, "open the journal first"
+        data = msgspec.json.encode(line) + b"\n"
+        before = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, data)
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, before)
+            raise _unwritable(self.path, error) from error
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The lines that can be read, in order; the others are counted in `damaged`."""
+        self.damaged = 0
+        for raw in self._lines():
+            try:
+                line = msgspec.json.decode(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self.damaged += 1
+                continue
+            if isinstance(line, dict):
+                yield cast(dict[str, Any], line)
+            else:
+                self.damaged += 1
+
+    def prune(self, keep: Callable[[dict[str, Any]], bool]) -> int:
+        """Drop the lines that are not to be kept; gives their number. The journal must be open."""
+        assert self._file is not None, "open the journal first"
+        lines = list(self.read())
+        kept = [line for line in lines if keep(line)]
+        if len(kept) < len(lines) or self.damaged:
+            write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+            os.close(self._file)
+            self._file = self._opened()
+        return len(lines) - len(kept)
+
+    def close(self, *, compress: bool = False) -> None:
+        """Give the writer's place back."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        if compress and self.path.exists():
+            import zstandard
+
+            packer = zstandard.ZstdCompressor(level=9, write_checksum=True)
+            write_whole(self.closed_path, packer.compress(self.path.read_bytes()))
+            self.path.unlink()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Journal:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from (line for line in file if line.strip())
+        elif self.closed_path.exists():
+            yield from (line for line in self._inflated().splitlines() if line.strip())
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def _inflated(self) -> bytes:
+        """What the closed file holds; of one that was cut off, what can be read."""
+        import zstandard
+
+        data, lines = self.closed_path.read_bytes(), b""
+        try:
+            while data:
+                unpacker = zstandard.ZstdDecompressor().decompressobj()
+                lines += unpacker.decompress(data)
+                data = unpacker.unused_data if unpacker.eof else b""
+                self.damaged += not unpacker.eof
+        except zstandard.ZstdError as error:
+            raise DataError(f"{self.closed_path} is damaged: {error}") from error
+        return lines
+
+    def _unpack(self) -> None:
+        if not self.path.exists() and self.closed_path.exists():
+            write_whole(self.path, self._inflated())
+            self.closed_path.unlink()
+
+    def _mend(self) -> None:
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return
+        with self.path.open("rb+") as file:
+            data = file.read()
+            if not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        why = "the disk is full; what was written before is kept. Free some space"
+    else:
+        why = f"{error.strerror or error}. Mend it"
+    return DataError(f"cannot write {path}: {why} and run the same command again to go on")

@@ -1,0 +1,47 @@
+"""An evaluation that is killed at any moment and run again gives the numbers of an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.journal import Journal
+from tests.killing import harness, kill_at_random
+
+COMMAND = (
+    "eval mathqa/arith1 --model text:tiny -n 4 --limit 100 --max-tokens 48 --dtype float32 "
+    "--batch-size 8 --json"
+).split()
+
+
+def numbers(folder: Path) -> tuple[list[tuple[object, ...]], list[str]]:
+    """Every metric, and every rollout but for the time that judging took."""
+    (run,) = (folder / "results" / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text())
+    metrics = [
+        (m["metric"], m["value"], m["low"], m["high"], m["values"]) for m in report["metrics"]
+    ]
+    lines = []
+    for row in Journal(run / "rollouts.jsonl").read():
+        row.pop("seconds")
+        lines.append(json.dumps(row, sort_keys=True))
+    return metrics, sorted(lines)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_evaluation_resumes_to_the_same_numbers(tmp_path: Path, kills: int):
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    unbroken.mkdir()
+    broken.mkdir()
+    begin = time.monotonic()
+    harness(COMMAND, unbroken)
+    seconds = time.monotonic() - begin
+    rng = random.Random(kills)
+    killed = sum(kill_at_random(COMMAND, broken, within=seconds, rng=rng) for _ in range(kills))
+    harness(COMMAND, broken)
+    assert killed > 0
+    assert numbers(broken) == numbers(unbroken)
