@@ -56,7 +56,11 @@ TOKEN = re.compile(
     r"\d+(?:\.\d*)?|\.\d+|\*\*|[-+*/^(),\s]|"
     r"(?:a?(?:sin|cos|tan|sec|csc|cot)h?|exp|log|ln|sqrt|Abs|pi|[a-zA-Z])(?![a-zA-Z_\d])"
 )
-TOWER = re.compile(r"(?:\*\*|\^)[^-+]*(?:\*\*|\^)|(?:\*\*|\^)\s*\(*\s*-?\s*\d{4,}")
+POWER = r"(?:\*\*|\^)\s*"
+TOWER = re.compile(
+    rf"{POWER}[\w.]+\s*{POWER}|{POWER}\([^()]*{POWER}|{POWER}\([^()]*\)\s*{POWER}"
+    rf"|{POWER}\(*\s*-?\s*\d{{4}}"
+)
 
 
 def main() -> None:

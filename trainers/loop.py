@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ class Plan:
     report_to: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where rollouts go."""
 
@@ -273,6 +274,11 @@ class Training:
         self.run.ledger = Ledger({id: Past(**past) for id, past in table["ledger"].items()})
         self.tokens, self.best = table["tokens"], table["best"]
         return steps[-1]
+
+
+def deterministic() -> None:
+    """Ask torch for the same numbers every time, where it knows how."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def sampling(recipe: Recipe, run: Run) -> Sampling:

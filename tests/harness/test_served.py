@@ -153,6 +153,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
         (raw(b'{"error": {"message": "overloaded"}}'), "invalid answer"),
         (raw(b'{"choices": [{"text": "\\ud800"}]}'), "invalid answer"),
         (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**7)), "invalid answer"),
+        (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**6)), "invalid answer"),
         (raw(b'{"choices": [', drop=True), "connection"),
         (raw(b"xx", headers={"Content-Encoding": "gzip"}), "connection"),
         (lambda asked: Reply(good(asked).body, drip=0.3), "timeout"),
@@ -161,7 +162,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
 )
 def test_a_passing_failure_is_counted_and_asked_again(wire: Wire, fault: Any, kind: str) -> None:
     wire.plan = [fault]
-    model = served(wire, timeout=1.0)
+    model = served(wire, timeout=1.0 if kind == "timeout" else 10.0)
     (completion,) = answers(model, prompts(1))
     assert completion.stopped == "done"
     assert completion.output.startswith("say 0|")
@@ -408,6 +409,7 @@ def test_leaving_early_ends_all_requests(wire: Wire) -> None:
     stream = served(wire, concurrency=2).answer(prompts(50))
     next(stream)
     stream.close()
+    time.sleep(0.3)  # what was on its way arrives
     seen = len(wire.asked)
     time.sleep(0.5)
     assert len(wire.asked) == seen < 10
@@ -483,3 +485,13 @@ def test_going_on_asks_only_for_what_is_missing_and_draws_it_anew(wire: Wire) ->
     (again,) = wire.asked
     assert again["n"] == 2
     assert again["seed"] not in seeds  # the same seed could give what is there once more
+
+
+@pytest.mark.parametrize(("temperature", "repeats"), [(1.0, 6), (0.0, 0)])
+def test_a_server_that_does_not_sample_is_noticed(
+    wire: Wire, temperature: float, repeats: int
+) -> None:
+    wire.always = lambda asked: answer(asked, ["always the same words"])
+    model = served(wire, Sampling(temperature=temperature), group=False)
+    answers(model, prompts(2, attempts=4))
+    assert model.costs["repeats"] == repeats
