@@ -41,7 +41,7 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 
 
 def normalized(text: str) -> str:
-    r"""NFKC, but `x²` becomes `x^{2}`, `½` a fraction, the minus sign `-`, the times sign `\times`."""
+    r"""NFKC, but `x²` becomes `x^{2}` and `½` a fraction; minus is `-`, the times sign `\times`."""
     if text.isascii():
         return text
     text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run[0].translate(_SUPERSCRIPTS)}}}", text)

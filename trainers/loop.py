@@ -278,6 +278,11 @@ class Training:
         return steps[-1]
 
 
+def deterministic() -> None:
+    """Ask torch for the same numbers every time, where it knows how."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def sampling(recipe: Recipe, run: Run) -> Sampling:
     """How this step's answers are drawn; every step has a seed of its own."""
     seed = int(np.random.SeedSequence((run.seed, run.step)).generate_state(1, np.uint64)[0])

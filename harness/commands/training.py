@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness import registry
 from harness.commands import screen
 from harness.commands.opening import ModelOptions, open_model, open_text
@@ -26,7 +24,7 @@ from harness.journal import Journal
 from harness.models import Model, Sampling
 from harness.types import Rollout, Task
 from results.run import RunFolder, folder_name, line, run_id
-from trainers.loop import Plan, Training
+from trainers.loop import Plan, Training, deterministic
 from trainers.policy import Policy
 from trainers.recipe import Recipe
 from trainers.rehearsal import trainable
@@ -197,7 +195,7 @@ def _train(
     asks: Mapping[str, Any],
     command: Sequence[str],
 ) -> dict[str, Any]:
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"asks": asks, "environment": environment(), "started": started}
     folder.begin({**manifest, "command": list(command), "base": job.model})
@@ -256,7 +254,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
 
 def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> dict[str, Any]:
     """The test split, once, through the same code as `harness eval` of the trained model."""
-    from harness.commands.evaluation import Question, evaluate, prompts_of
+    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
     from results.record import append
 
     recipe, output = job.recipe, job.options.output
@@ -282,7 +280,7 @@ def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> d
         "base": job.model,
         "seeds": [job.plan.seed],
     }
-    block = max(64, 2 * job.options.batch_size)
+    block = block_size(model, job.options.batch_size)
     outcome = evaluate(question, model, folder, prompts, block=block, provenance=provenance)
     if not outcome.complete:
         raise IncompleteRun(

@@ -1,4 +1,4 @@
-r"""Where the answer stands in a completion: the box, the `####` line, the clause, the last number."""
+r"""Where the answer stands in a completion: box, `####` line, clause, last number."""
 
 from __future__ import annotations
 
