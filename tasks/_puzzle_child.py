@@ -16,6 +16,7 @@ import math
 import os
 import re
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,6 +27,9 @@ SIZE = 500
 """Of a dataset: some make all their items at once, and one cannot make more."""
 MEMORY = 4 << 30
 """Bytes of address space; the libraries alone map about one GiB."""
+
+LIFETIME = 900
+"""Seconds for one request; the asking process is less patient."""
 
 EVALUATED = (
     "algorithmic.string_insertion",
@@ -64,18 +68,35 @@ TOWER = re.compile(
 
 
 def main() -> None:
-    """Serve requests until the input ends."""
+    """Import once; serve from a fork, and from a new one whenever that is killed or dies.
+
+    So a scorer that hangs costs its time limit, not the seconds that the libraries take to import.
+    """
+    warnings.simplefilter("ignore")
+    disarm()
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            serve()
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        if status == 0:
+            return
+
+
+def serve() -> None:
+    """Answer requests until the input ends."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout = sys.stderr  # a scorer that prints must not break the replies
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    sys.stdout = sys.stderr  # a scorer that prints must not break the replies
-    warnings.simplefilter("ignore")
-    disarm()
     sys.addaudithook(_refuse)
-    print(json.dumps(["ready"]), file=replies, flush=True)
+    print("\n" + json.dumps(["ready", os.getpid()]), file=replies, flush=True)
     for request in sys.stdin:
+        signal.alarm(LIFETIME)  # nobody else ends it once the asking process is gone
         print(json.dumps(answer(request)), file=replies, flush=True)
+        signal.alarm(0)
 
 
 def answer(request: str) -> list[Any]:

@@ -128,7 +128,9 @@ class Training:
             self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
             if done < 0:
                 done = 0
-                self._look(0)
+                torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
+                if self.plan.dev_every:
+                    self._look(0)
             for step in range(done, self.recipe.steps):
                 self.run.step = step
                 self._step()

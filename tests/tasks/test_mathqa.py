@@ -179,8 +179,9 @@ def test_the_last_number_counts_leniently_where_answers_are_numbers() -> None:
 
 
 def test_training_pays_the_strict_reading() -> None:
-    for task in TASKS:
-        assert task.reward == {"earned": 1.0}
+    paid = {task.name: task.reward for task in TASKS}
+    assert paid.pop("mathqa/sums") == {"lenient": 0.5, "earned": 0.5}
+    assert set(map(str, paid.values())) == {"{'earned': 1.0}"}
     assert judged("gsm8k", "91", "#### 91").scores["earned"] == 1.0
     assert judged("gsm8k", "91", "The answer is 91").scores == {
         "correct": 0.0,

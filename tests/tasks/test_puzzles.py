@@ -3,8 +3,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -240,12 +242,51 @@ def test_a_scorer_that_hangs_is_ended_and_the_next_one_is_judged() -> None:
     try:
         assert child.ask(("make", "countdown", 0, 1), 60)[0] == "ok"
         assert child.process is not None
-        before = child.process.pid
-        assert child.ask(("make", "knight_swap", 0, 400), 0.2) == ("timeout", "")
-        assert child.ask(("make", "countdown", 0, 1), 60)[0] == "ok"
-        assert child.process.pid != before
+        process, worker = child.process.pid, child.worker
+        for _ in range(3):
+            assert child.ask(("make", "knight_swap", 0, 400), 0.2) == ("timeout", "")
+            assert child.ask(("make", "countdown", 0, 1), 60)[0] == "ok"
+        assert child.process.pid == process
+        assert child.worker != worker
     finally:
         child.end()
+
+
+def test_a_worker_that_dies_at_work_is_a_crash_and_is_replaced() -> None:
+    child = Child()
+    try:
+        assert child.ask(("make", "countdown", 0, 1), 60)[0] == "ok"
+        killer = threading.Timer(0.5, lambda: os.kill(child.worker, signal.SIGKILL))
+        killer.start()
+        assert child.ask(("make", "knight_swap", 0, 400), 60) == ("crash", "")
+        killer.join()
+        assert child.ask(("make", "countdown", 0, 1), 60)[0] == "ok"
+    finally:
+        child.end()
+
+
+def test_workers_end_with_the_process_that_asked() -> None:
+    text = (
+        "from tasks._puzzle_scorer import CHILD_PROCESS as child; import os, sys\n"
+        "child.ask(('make', 'countdown', 0, 1), 60)\n"
+        "print(child.worker, flush=True); os._exit(1)"
+    )
+    path = os.pathsep.join(p for p in sys.path if p)
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    worker = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"worker {worker} is still there")
 
 
 def test_a_process_that_dies_is_a_crash_and_comes_back() -> None:
