@@ -73,7 +73,7 @@ GOLDS: Mapping[Form, str] = {"box": "\\boxed{%s}", "hash": "#### %s", "bare": "%
 # -- reading and judging
 
 
-BARE = re.compile(r"(?:[\d\s+*/()-]*=)?\s*\$?\s*(-?\d[\d,]*)\s*\.?\s*")
+BARE = re.compile(r"(?:[\d\s+*/()-]*=)?\s*\$?\s*(-?\d[\d,]*)\s*\.?\s*", re.ASCII)
 
 
 def verify(example: Example, completion: Completion, form: Form, loose: bool) -> Verdict:
@@ -96,13 +96,11 @@ def _bare(
     found = BARE.fullmatch(text) if len(text) < 200 else None
     if found is not None and "<think>" not in text:
         return told(example.target, f"#### {found[1]}")
-    nothing = loose.answer is None or loose.reason == "truncated"
-    return replace(
-        loose,
-        scores={**loose.scores, "correct": 0.0, "earned": 0.0},
-        reason=loose.reason if nothing else "bad_format",
-        note=loose.note or "the reply is more than the number",
-    )
+    unpaid = replace(loose, scores={**loose.scores, "correct": 0.0, "earned": 0.0})
+    if loose.answer is None or loose.reason == "truncated":
+        return unpaid
+    note = f"bad_format: the reply is not the number only, gold {example.target}"
+    return replace(unpaid, reason="bad_format", note=note)
 
 
 def _prompt(example: Example, form: Form) -> Prompt:

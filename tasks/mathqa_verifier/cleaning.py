@@ -64,6 +64,7 @@ _TOKEN = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!,?\d)", re.ASCII)
 _BARE_FIRST = re.compile(r"\\(frac|binom)\s*(\d)", re.ASCII)
 _BARE_SECOND = re.compile(r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*(\d)", re.ASCII)
+_OPTION_LETTER = re.compile(r"\(\s*[A-Za-z]\s*\).*")
 _NAMED = {
     "pi": "\\pi", "sqrt": "\\sqrt", "infinity": "\\infty", "infty": "\\infty", "inf": "\\infty",
     "sin": "\\sin", "cos": "\\cos", "tan": "\\tan", "cot": "\\cot", "sec": "\\sec",
@@ -173,14 +174,14 @@ def _takes_digit(found: list[str]) -> bool:
 
 
 def _append_text(found: list[str], written: str, text: str) -> None:
-    if text.startswith("("):
+    if _OPTION_LETTER.fullmatch(text):
         found.append('"' + text)
     elif len(text) == 1 and text.isalpha() and not written.startswith(("\\text", "\\mbox")):
         found.append('"' + text if found and found[-1][:1].isdigit() else text)
     elif text in _NAMED:
         found.append(_NAMED[text])
-    elif text and (text[0].isdigit() or text[0] in "-+$") and "{" not in text:
-        found.extend(tokens(text))  # a number that was wrapped
+    elif text and (text[0].isdigit() or text[0] in "-+(\\"):
+        found.extend(tokens(text))  # a value that was wrapped
     elif text:
         found.append('"' + text)
 

@@ -24,15 +24,14 @@ from tasks.mathqa_verifier.parsing import Unparsed
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?", re.ASCII)
 _FRACTION = re.compile(r"(-?)\\frac\{(-?\d{1,18})\}\{(\d{1,18})\}", re.ASCII)
 _BASED = re.compile(r"(-?[0-9A-Z]+)_\{?(?:\\text\{)?(\d{1,2})\}{0,2}", re.ASCII)
-_LETTER = (
-    r"\(?\s*(?:\\text\w*\s*\{\s*)?\(?\s*(?:\\text\w*\s*\{\s*)?([A-Ja-j])\s*\}?\s*\)?\s*\}?\s*\)?"
-)
+_FONT = r"\\(?:text\w*|mathrm|mathbf|mbox)\s*\{\s*"
+_LETTER = rf"\(?\s*(?:{_FONT})?\(?\s*(?:{_FONT})?([A-Ja-j])\s*\}}?\s*\)?\s*\}}?\s*\)?"
 _CHOICE = re.compile(_LETTER)
 _CHOICE_THEN = re.compile(
-    r"(?:\\text\w*\s*\{\s*\(?([A-Ja-j])(?:\)?\s*[.:]?\s*\}|[.:)]\s)|\(([A-Ja-j])\)|([A-J])\s*[.:)])\s*(.*)",
+    rf"(?:{_FONT}\(?([A-Ja-j])(?:\)?\s*[.:]?\s*\}}|[.:)]\s)|\(([A-Ja-j])\)|([A-J])\s*[.:)])\s*(.*)",
     re.DOTALL,
 )
-_OPTION = re.compile(r"(?:\\text\w*\s*\{\s*\(?\s*[A-J]\s*\)[.:]?\s*\}|\([A-J]\))[\s:.]*(?=\S)")
+_OPTION = re.compile(rf"(?:{_FONT}\(?\s*[A-J]\s*\)[.:]?\s*\}}|\([A-J]\))[\s:.]*(?=\S)")
 _WRAPPED = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{")
 _NAN = re.compile(r"\\?(?:text\{)?\s*(?:nan|zoo|undefined)\s*\}?", re.IGNORECASE)
 _SHORT_WORDS = frozenset(("yes", "no", "odd", "dne"))
@@ -77,7 +76,10 @@ def compare(gold: str, answer: str, mode: Mode) -> Outcome:
     known = _cache.get(key)
     if known is not None:
         return Outcome(known)
-    outcome = _compare(gold, answer, mode)
+    try:
+        outcome = _compare(gold, answer, mode)
+    except Exception:  # hostile input that found a hole: counted, and never the end of a run
+        outcome = Outcome(False, "crash")
     if not outcome.how:
         with _lock:
             _cache[key] = outcome.equal

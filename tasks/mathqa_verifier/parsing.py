@@ -247,6 +247,8 @@ class _Parser:
 
     def numeral(self) -> Node:
         first = self.take()
+        if first == ".":
+            raise Unparsed
         whole = number(first)
         if self.peek() == ".":
             if self.peek(1) not in ("\\overline", "\\bar", "\\dot", "\\overset"):
@@ -270,7 +272,7 @@ class _Parser:
             self.take("}")
         else:
             period = self.take()
-        if not period.isdigit():
+        if not period.isdigit() or head.count(".") != 1:
             raise Unparsed
         fixed = len(head) - head.index(".") - 1
         start = Fraction(head + "0") if head.endswith(".") else Fraction(head)

@@ -7,13 +7,13 @@ needs no `if __name__ == "__main__"` for our sake.
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import sys
 import threading
 from concurrent.futures import CancelledError, TimeoutError
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.util import Finalize
 from typing import Any, Literal
 
 from tasks.mathqa_verifier import symbolic
@@ -108,6 +108,9 @@ class _Pool:
                     initializer=symbolic.warm,
                     context=_Context(),
                 )
+                # Runs before a process waits for its children: at the exit of a script, and of a
+                # child of multiprocessing, which runs no atexit handlers.
+                Finalize(None, stop, exitpriority=100)
             return self.pool
 
     def stop(self) -> None:
@@ -134,9 +137,6 @@ if hasattr(os, "register_at_fork"):
 def stop() -> None:
     """End all workers; the next pair starts new ones."""
     _pool.stop()
-
-
-atexit.register(stop)
 
 
 def decide(gold: str, answer: str) -> bool | Failure:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import logging
 import os
 import random
 import statistics
@@ -26,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 Pair = tuple[str, str]
 NAMES = ("Ada", "Ben", "Carla", "Dev", "Elif", "Femi", "Goran", "Hana")
+GIVEN_UP = 4.5
+"""Seconds: math-verify gives up parsing after five."""
 THINGS = ("apples", "clips", "books", "stickers", "tickets", "marbles")
 
 
@@ -56,46 +59,54 @@ def real_completions() -> list[Pair]:
     if not folder:
         return []
     path = Path(folder) / "math" / "completions_math500_250.jsonl.gz"
-    rows = [json.loads(line) for line in gzip.open(path, "rt", encoding="utf-8")]
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     return [(row["gold"], row["completion"]) for row in rows]
 
 
-def ours(pairs: Sequence[Pair]) -> list[bool]:
-    """Our strict verdicts."""
+def ours(gold: str, text: str) -> bool:
+    """Our verdict: strict, lenient and training scores; the strict one is given back."""
     from tasks.mathqa_verifier import judge
 
-    return [judge(gold, text).scores["correct"] == 1.0 for gold, text in pairs]
+    return judge(gold, text).scores["correct"] == 1.0
 
 
-def theirs(pairs: Sequence[Pair]) -> list[bool]:
-    """The verdicts of math-verify, used as its authors show."""
+def theirs(gold: str, text: str) -> bool:
+    """The verdict of math-verify, used as its authors show, with its own time limits."""
     from math_verify import parse, verify
 
-    return [verify(parse(f"\\boxed{{{gold}}}"), parse(text)) for gold, text in pairs]
+    return verify(parse(f"\\boxed{{{gold}}}"), parse(text))
 
 
-def seconds(judged: Callable[[Sequence[Pair]], list[bool]], pairs: Sequence[Pair]) -> float:
-    """Wall time of one round; our cache is emptied before it."""
+def timed(judged: Callable[[str, str], bool], pairs: Sequence[Pair]) -> list[float]:
+    """Seconds that each verdict of one round took; our cache is emptied before it."""
     from tasks.mathqa_verifier import forget
 
     forget()
-    start = time.perf_counter()
-    judged(pairs)
-    return time.perf_counter() - start
+    seconds: list[float] = []
+    for gold, text in pairs:
+        start = time.perf_counter()
+        judged(gold, text)
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def compare(title: str, draw: Callable[[int], list[Pair]], rounds: int, floor: float) -> bool:
     """Run the rounds, print the figures, and tell whether the median ratio reaches the floor."""
     warm = draw(0)
-    agreed = sum(a == b for a, b in zip(ours(warm), theirs(warm), strict=True))
-    ours_rate, theirs_rate, ratios = [], [], []
+    agreed = sum(ours(*pair) == theirs(*pair) for pair in warm)
+    ours_rate, theirs_rate, ratios, finished, ended = [], [], [], [], 0
     for number in range(1, rounds + 1):
         pairs = draw(number)
         order = (ours, theirs) if number % 2 else (theirs, ours)
-        times = {judged.__name__: seconds(judged, pairs) for judged in order}
-        ours_rate.append(len(pairs) / times["ours"])
-        theirs_rate.append(len(pairs) / times["theirs"])
-        ratios.append(times["theirs"] / times["ours"])
+        times = {judged.__name__: timed(judged, pairs) for judged in order}
+        ours_rate.append(len(pairs) / sum(times["ours"]))
+        theirs_rate.append(len(pairs) / sum(times["theirs"]))
+        ratios.append(sum(times["theirs"]) / sum(times["ours"]))
+        both = zip(times["ours"], times["theirs"], strict=True)
+        quick = [(our, their) for our, their in both if their < GIVEN_UP]
+        finished.append(sum(their for _, their in quick) / sum(our for our, _ in quick))
+        ended = len(quick)
     print(f"{title}: {len(warm)} completions a round, {rounds} rounds, {agreed} verdicts agree")
     for name, rates in (("ours", ours_rate), ("math-verify", theirs_rate)):
         print(
@@ -107,6 +118,12 @@ def compare(title: str, draw: Callable[[int], list[Pair]], rounds: int, floor: f
         f"  ratio        {median:10.1f}x            (min {min(ratios):.1f}, max {max(ratios):.1f});"
         f" asked for: {floor:g}x {'reached' if median >= floor else 'MISSED'}"
     )
+    if ended < len(warm):
+        print(
+            f"  without the {len(warm) - ended} completions on which math-verify ran into its time"
+            f" limit: {statistics.median(finished):.1f}x"
+            f" (min {min(finished):.1f}, max {max(finished):.1f})"
+        )
     return median >= floor
 
 
@@ -116,12 +133,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=300, help="GSM8K-style completions a round")
     asked = parser.parse_args()
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     reached = compare(
         "GSM8K style", lambda seed: gsm8k_style(asked.size, seed), asked.rounds, floor=20
     )
     stored = real_completions()
     if stored:
-        real = compare("Real completions", lambda seed: stored, asked.rounds, floor=3)
+        real = compare("Real completions", lambda seed: stored, min(asked.rounds, 3), floor=3)
         reached = reached and real
     else:
         print("Real completions: skipped, HARNESS_DATA names no folder")
