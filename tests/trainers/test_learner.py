@@ -244,3 +244,18 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked():
     )
     assert float(norm) == pytest.approx(0.01, rel=1e-3)
     assert run.tally.numbers()["grad_norm"] > 0.01
+
+
+def test_a_step_without_gradient_costs_no_backward_pass_and_moves_nothing():
+    policy = tiny()
+    run = a_run(policy=policy)
+    learner = Learner("solver", GRPO, policy, 64)
+    learner.learn(learner.batch(played(policy), run), run)
+    moved = [p.detach().clone() for p in policy.parameters()]
+    flat = [
+        replace(r, verdict=replace(r.verdict, scores={"correct": 1.0, "close": 1.0}))
+        for r in played(policy)
+    ]
+    learner.learn(learner.batch(flat, run), run)
+    assert all(p.grad is None for p in policy.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(moved, policy.parameters(), strict=True))
