@@ -67,6 +67,9 @@ class Costs:
     """Completions that never came."""
     short: int = 0
     """Answers with fewer choices than asked for."""
+    repeats: int = 0
+    """Long answers that say another attempt's word for word although the temperature is not 0:
+    many of them mean a server that does not sample."""
     refused_groups: int = 0
     """Requests for more than one choice that the server refused."""
     retries: Counter[str] = field(default_factory=Counter[str])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import UsageError, need
 
+OPENAI_KEY = "OPENAI_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -36,7 +37,7 @@ class Endpoint:
     backoff: float = 0.5
     """Seconds; the n-th retry waits a random time below backoff * 2^n, 30 at most."""
     key_env: str = ""
-    """Environment variable that holds the key; OPENAI_API_KEY, if set, when empty."""
+    """Environment variable that holds the key; OPENAI_API_KEY, if it is set, when empty."""
     template: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """chat_template_kwargs of the request, such as {"enable_thinking": false}."""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -74,9 +75,10 @@ class Endpoint:
     @property
     def key(self) -> str:
         """The key; empty where none is needed. Never stored, never shown."""
-        if self.key_env and not os.environ.get(self.key_env):
+        key = os.environ.get(self.key_env or OPENAI_KEY, "").strip()
+        if not key and self.key_env not in ("", OPENAI_KEY):
             raise UsageError(f"the environment variable {self.key_env} holds no key")
-        return os.environ.get(self.key_env or "OPENAI_API_KEY", "").strip()
+        return key
 
     def describe(self) -> dict[str, Any]:
         """What bears on the answers; patience and concurrency do not."""

@@ -29,7 +29,7 @@ _RUNAWAY = re.compile(r"\n\nHuman:|\nUser:|" + "|".join(map(re.escape, TURN_ENDS
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*")
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*|\\.|[{}]", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BARE = re.compile(r"[^\s{}$]+")
+_BARE = re.compile(r"[^\s{}$\\]{1,100}")
 _HASH = re.compile(r"(?<!#)####(?!#)[ \t]*([^\s][^\n]*)")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+", re.ASCII)
 _FENCE = re.compile(r"^[ \t]{0,3}(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
@@ -41,7 +41,7 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 
 
 def normalized(text: str) -> str:
-    r"""NFKC, but `x²` becomes `x^{2}`, `½` a fraction, the minus sign `-`, the times sign `\times`."""
+    r"""NFKC, but `x²` becomes `x^{2}` and `½` a fraction; minus is `-`, the times sign `\times`."""
     if text.isascii():
         return text
     text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run[0].translate(_SUPERSCRIPTS)}}}", text)
@@ -88,7 +88,7 @@ def boxed(text: str) -> str | None:
 def _box_at(text: str, start: int) -> str | None:
     if not text.startswith("{", start):
         bare = _BARE.match(text, start)
-        return bare[0] if bare and not bare[0].startswith("\\") else None
+        return bare[0] if bare else None
     depth = 0
     for brace in _BRACE.finditer(text, start):
         if brace[0] == "{":
@@ -109,7 +109,7 @@ def _last_box(text: str) -> str | None:
         if token[0].startswith(("\\boxed", "\\fbox")):
             opened = token.end()
             bare = None if text.startswith("{", opened) else _BARE.match(text, opened)
-            if bare and not bare[0].startswith("\\"):
+            if bare:
                 last = max(last or (0, 0), (opened, bare.end()))
         elif token[0] == "{":
             boxed_here = token.start() == opened

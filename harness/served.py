@@ -22,6 +22,9 @@ from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt
 from harness.wire import Ask
 
+LONG = 8
+"""Steps from which chance hardly says the same twice."""
+
 Finished = tuple[int, Completion]
 
 
@@ -32,6 +35,7 @@ class Served:
     """No server promises its bits, and what was paid for is not asked again."""
 
     def __init__(self, endpoint: Endpoint, sampling: Sampling) -> None:
+        _ = endpoint.key  # a variable without a key is said before anything is asked
         self.name = f"served:{endpoint.model}"
         self.endpoint = endpoint
         self.sampling = sampling
@@ -82,6 +86,7 @@ class _Call:
     inbox: queue.SimpleQueue[Finished | BaseException | None] = field(
         default_factory=queue.SimpleQueue[Finished | BaseException | None]
     )
+    said: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     halted: threading.Event = field(default_factory=threading.Event)
     loop: asyncio.AbstractEventLoop | None = None
     main: asyncio.Task[Any] | None = None
@@ -155,8 +160,16 @@ class _Call:
                 self.inbox.put((number, Completion(None, "failed", note=str(error))))
             return []
         for number, completion in zip(members, found, strict=False):
+            self._note_repeat(first, completion)
             self.inbox.put((number, completion))
         return members[len(found) :]
+
+    def _note_repeat(self, prompt: Prompt, completion: Completion) -> None:
+        if completion.steps < LONG or self.served.sampling.temperature == 0:
+            return
+        said = (prompt.example.id, prompt.role, str(completion.output))
+        self.served.caller.costs.repeats += said in self.said
+        self.said.add(said)
 
 
 def folded(seed: int, prompt: Prompt) -> int:

@@ -142,6 +142,7 @@ def page(
     import jinja2
     from markupsafe import Markup
 
+    costs = _table(report).get("costs")
     style, script = _file("view.css"), _file("view.js")
     template = jinja2.Environment(autoescape=True).from_string(_file("view.html"))
     return template.render(
@@ -154,6 +155,7 @@ def page(
         notices=_notices(report, of),
         numbers=_numbers(report),
         manifest=_short(_json(manifest), LONGEST_TEXT),
+        costs=_short(_json(costs), LONGEST_TEXT) if costs else "",
     )
 
 

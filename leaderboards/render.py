@@ -185,6 +185,7 @@ STYLE = """
 body { margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: var(--ink);
   background: var(--page); font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .25rem; }
+h1, h2, p, li { overflow-wrap: anywhere; }
 p, li { color: var(--dim); font-size: .875rem; margin: .25rem 0; }
 .wide { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }

@@ -170,8 +170,8 @@ def _matrix(found: Sequence[Ranking]) -> Sheet:
         key = (r.task, r.version, r.split, r.metric)
         mark = ""
         if several[key] > 1:
-            mark = f" ({chr(ord('a') + seen.get(key, 0) % 26)})"
             seen[key] = seen.get(key, 0) + 1
+            mark = f" ({seen[key]})"
             notes.append(f"{r.task} {r.metric}{mark}: {settings_line(ranking)}")
         columns.append(f"{r.task} v{r.version} {r.split} {r.metric}{ARROWS[r.better]}{mark}")
         drawn = {_row_key(p.record): _cell(p) for p in ranking.places}

@@ -156,7 +156,7 @@ def append(records: Iterable[Record], folder: Path) -> int:
 
 
 def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]:
-    """All records below a folder, the latest of each key, in the order in which they were made.
+    """All records of a folder, the latest of each key at the place of its first: file by file.
 
     `say` is told of half-written lines that were left out. DataError names file and line of
     whatever else is not a record.
@@ -166,8 +166,7 @@ def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]
         for record in _read(path, say or _unheard):
             if record.family != path.stem:
                 raise DataError(f"{path} holds a record of {record.task}, which is not its family")
-            latest.pop(record.key, None)
-            latest[record.key] = record
+            latest[record.key] = record  # a run's first metric stays its first
     return list(latest.values())
 
 

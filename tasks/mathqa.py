@@ -19,9 +19,11 @@ Scores   correct: 1 if the strict reading is right: the last box or `#### n`. In
          lenient: 1 if the loose reading is right: strict, or else the last "answer is" clause, or
          else, in gsm8k, svamp, sums and arith, the last number.
          earned: strict, and equal under the rules of training, which refuse an inequality copied
-         from the question. This is what training pays.
+         from the question. This is what training pays; sums pays half for lenient, so that a
+         model that has yet to learn the form has something to go by.
 Metric   pass@1 (the mean of correct), lenient, earned, shares of truncated and of missing answers;
-         with more rollouts pass@k, maj@k and G-Pass@k.
+         with more rollouts pass@k, G-Pass@k, mG-Pass@k and maj@k, whose vote is among the loosely
+         read answers.
 Paper    GSM8K arXiv:2110.14168; MATH arXiv:2103.03874; MATH-500 arXiv:2305.20050; SVAMP
          arXiv:2103.07191; OlympiadBench arXiv:2402.14008; G-Pass@k arXiv:2412.13147.
 Members  sums          two numbers of two digits, the reply being the number only
@@ -45,12 +47,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from harness import Completion, Example, Message, Metric, Prompt, Split, Task, Verdict
-from harness.metrics import g_pass_at, maj_at, mean, pass_at, share
+from harness.metrics import g_pass_at, maj_at, mean, mg_pass_at, pass_at, share
 from tasks import _arith
 from tasks import _math_sets as sets
 from tasks._shots import SHOTS
@@ -71,7 +73,7 @@ GOLDS: Mapping[Form, str] = {"box": "\\boxed{%s}", "hash": "#### %s", "bare": "%
 # -- reading and judging
 
 
-BARE = re.compile(r"(?:[\d\s+*/()-]*=)?\s*\$?\s*(-?\d[\d,]*)\s*\.?\s*")
+BARE = re.compile(r"(?:[\d\s+*/()-]*=)?\s*\$?\s*(-?\d[\d,]*)\s*\.?\s*", re.ASCII)
 
 
 def verify(example: Example, completion: Completion, form: Form, loose: bool) -> Verdict:
@@ -94,13 +96,11 @@ def _bare(
     found = BARE.fullmatch(text) if len(text) < 200 else None
     if found is not None and "<think>" not in text:
         return told(example.target, f"#### {found[1]}")
-    nothing = loose.answer is None or loose.reason == "truncated"
-    return replace(
-        loose,
-        scores={**loose.scores, "correct": 0.0, "earned": 0.0},
-        reason=loose.reason if nothing else "bad_format",
-        note=loose.note or "the reply is more than the number",
-    )
+    unpaid = replace(loose, scores={**loose.scores, "correct": 0.0, "earned": 0.0})
+    if loose.answer is None or loose.reason == "truncated":
+        return unpaid
+    note = f"bad_format: the reply is not the number only, gold {example.target}"
+    return replace(unpaid, reason="bad_format", note=note)
 
 
 def _prompt(example: Example, form: Form) -> Prompt:
@@ -133,8 +133,9 @@ METRICS: tuple[Metric, ...] = (
     share("truncated"),
     share("no_answer"),
     *(pass_at(k) for k in (2, 4, 8, 16, 32, 64)),
-    *(maj_at(k, same=same) for k in (4, 8, 16, 32, 64)),
+    *(maj_at(k, same=same, score="lenient") for k in (4, 8, 16, 32, 64)),
     *(g_pass_at(k, tau) for k in (4, 8, 16) for tau in (0.5, 1.0)),
+    *(mg_pass_at(k) for k in (4, 8, 16)),
 )
 
 
@@ -150,6 +151,7 @@ class Member:
     form: Form = "box"
     loose: bool = False
     prompt: Callable[..., Prompt] = _prompt
+    reward: Mapping[str, float] = field(default_factory=lambda: {"earned": 1.0})
     released: str = ""
     source: str = "generated"
 
@@ -163,7 +165,7 @@ class Member:
             verify=partial(verify, form=self.form, loose=self.loose),
             gold=partial(_gold, form=self.form),
             metrics=METRICS,
-            reward={"earned": 1.0},
+            reward=self.reward,
             released=self.released,
             source=self.source,
         )
@@ -187,7 +189,7 @@ AIME24 = Member(
     source=sets.AIME24.place,
 )
 MEMBERS: tuple[Member, ...] = (
-    _generated("sums", "sums", "bare"),
+    replace(_generated("sums", "sums", "bare"), reward={"lenient": 0.5, "earned": 0.5}),
     *(_generated(f"arith{level}", level, "hash") for level in (1, 2, 3, 4, 5)),
     GSM8K,
     replace(GSM8K, name="gsm8k_8shot", form="hash", prompt=_shown),

@@ -76,7 +76,7 @@ class Learner:
             cost = self._cost(live, part, mine)
             run.tally.add("time/review", time.perf_counter() - started)
             started = time.perf_counter()
-            cost.backward()
+            _backward(cost, live)
             run.tally.add("time/backward", time.perf_counter() - started)
         return batch.but(old_logprobs=old, importance=importance)
 
@@ -114,7 +114,10 @@ class Learner:
         started = time.perf_counter()
         settings, learning = self.recipe.optimizer, self.policy.parameters()
         found = [weight.grad for weight in learning if weight.grad is not None]
-        if not found:
+        rate = at(settings.lr, run)
+        run.tally.put("learning_rate", rate)
+        if not found:  # nothing to learn: old momentum alone does not move the weights either
+            run.tally.put("grad_norm", 0.0)
             return
         norm = torch.nn.utils.get_total_norm(found)
         if not bool(norm.isfinite()):
@@ -125,14 +128,20 @@ class Learner:
             )
         if settings.max_grad_norm:
             torch.nn.utils.clip_grads_with_norm_(learning, settings.max_grad_norm, norm)
-        rate = at(settings.lr, run)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.policy.refresh()
         run.tally.put("grad_norm", norm.item())
-        run.tally.put("learning_rate", rate)
         run.tally.add("time/optimizer", time.perf_counter() - started)
+
+
+def _backward(cost: Float[Tensor, ""], live: Live) -> None:
+    """Gradients of the weights, unless no step of the part has any: flat groups cost no pass."""
+    read = [x for x in (live.logprobs, live.entropy) if x.requires_grad]
+    slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
+    if any(bool(slope.any()) for slope in slopes):
+        torch.autograd.backward(read, list(slopes))
 
 
 def make_optimizer(settings: AdamW, policy: Policy) -> torch.optim.Optimizer:

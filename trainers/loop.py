@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from trainers.learner import Learner
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
 from trainers.rehearsal import rehearse, trainable
+from trainers.rewards import stored_rewards
 from trainers.schedules import at, whole
 from trainers.tally import Tally
 from trainers.tracking import Lines, Tracker, trackers
@@ -51,6 +52,7 @@ class Plan:
     report_to: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where rollouts go."""
 
@@ -90,7 +92,7 @@ class Training:
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
     def __post_init__(self) -> None:
-        self.examples, self.left_out = trainable(self.task, self.plan.limit)
+        self.examples = trainable(self.task, self.plan.limit)
         self.run = Run(
             task=self.task,
             recipe=self.recipe,
@@ -126,7 +128,9 @@ class Training:
             self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
             if done < 0:
                 done = 0
-                self._look(0)
+                torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
+                if self.plan.dev_every:
+                    self._look(0)
             for step in range(done, self.recipe.steps):
                 self.run.step = step
                 self._step()
@@ -165,8 +169,7 @@ class Training:
     def _learn(self, learner: Learner, rollouts: Sequence[Rollout]) -> None:
         run = self.run
         batch = learner.batch(rollouts, run)
-        paid = batch.rewards.sum(1).tolist() if batch.rewards.shape[1] > 1 else None
-        paid = paid or batch.rewards[:, 0].tolist()
+        paid = stored_rewards(batch, learner.recipe, run.task)
         self.store.keep("train", run.step + 1, list(zip(rollouts, paid, strict=True)))
         solver = learner.role == "solver"
         before = "" if solver else f"{learner.role}/"
@@ -273,6 +276,11 @@ class Training:
         self.run.ledger = Ledger({id: Past(**past) for id, past in table["ledger"].items()})
         self.tokens, self.best = table["tokens"], table["best"]
         return steps[-1]
+
+
+def deterministic() -> None:
+    """Ask torch for the same numbers every time, where it knows how."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def sampling(recipe: Recipe, run: Run) -> Sampling:

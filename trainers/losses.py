@@ -46,6 +46,9 @@ class KLToReference:
     beta: Number = 0.04
     """0 is no term at all: no reference is made, and none is reviewed."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
+    corrected: bool = False
+    """Times the ratio live / old, gradient and all, so that k3's gradient is that of the reverse KL
+    (DeepSeek-V3.2, and TRL unless told otherwise)."""
 
     def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
         """The cost of each step."""
@@ -56,6 +59,8 @@ class KLToReference:
         gap = (reference - live.logprobs).masked_fill(~batch.mask, 0.0)
         kl = {"k1": lambda: -gap, "k2": lambda: gap**2 / 2, "k3": lambda: gap.expm1() - gap}
         cost = kl[self.estimator]()
+        if self.corrected:
+            cost = cost * (live.logprobs - batch.old_logprobs).masked_fill(~batch.mask, 0.0).exp()
         run.tally.mean("kl", cost, batch.mask)
         return at(self.beta, run) * cost
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.digests import digest
-from harness.errors import DataError, SplitError
+from harness.errors import DataError
+from harness.hygiene import check_trainable
 from harness.play import play
 from harness.types import Example, Fault, Prompt, Rollout, Task
 from trainers.learner import Learner
@@ -24,39 +24,10 @@ SHORT = 16
 """Steps of a rehearsed answer."""
 
 
-def trainable(task: Task, limit: int | None = None) -> tuple[list[Example], list[str]]:
-    """Training examples, and ids of those left out since a scored split asks the same.
-
-    SplitError where nothing, or not even half, would be left: then it is the scored split.
-    """
-    examples = list(task.examples("train"))
-    if not examples:
-        raise SplitError(
-            f"{task.name} has no train split, and its scored splits are not trained on; see "
-            f"`harness show {task.name}` for a member of the family that has one"
-        )
-    scored = {
-        _asked(task.prompt(example))
-        for split in ("dev", "test")
-        for example in task.examples(split)
-    }
-    kept, left_out = [], []
-    for example in examples[:limit]:
-        if _asked(task.prompt(example)) in scored:
-            left_out.append(example.id)
-        else:
-            kept.append(example)
-    if len(kept) < len(left_out) or not kept:
-        raise SplitError(
-            f"{len(left_out)} of {len(left_out) + len(kept)} train examples of {task.name} are "
-            f"asked in dev or test too ({', '.join(left_out[:3])}, ...): training on a scored "
-            "split is refused. Give the task disjoint splits"
-        )
-    return kept, left_out
-
-
-def _asked(prompt: Prompt) -> str:
-    return digest([str(message.content).split() for message in prompt.spoken()])
+def trainable(task: Task, limit: int | None = None) -> list[Example]:
+    """The first training examples; SplitError where there are none, or where one is also scored."""
+    check_trainable(task)
+    return list(task.examples("train"))[:limit]
 
 
 def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example]) -> None:

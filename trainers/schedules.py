@@ -25,6 +25,7 @@ class Schedule(Protocol):
 Number = float | Schedule
 
 
+@runtime_checkable
 class HasStep(Protocol):
     """What `at` reads of a run."""
 
@@ -38,7 +39,7 @@ def at(x: Number, run: HasStep) -> float:
         raise UsageError(
             f"{x!r} is {value} at step {run.step}; give a number that is never below 0"
         )
-    return value
+    return float(value)
 
 
 def whole(x: Number, run: HasStep) -> int:

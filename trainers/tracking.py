@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import UnknownName, need
 from harness.journal import Journal
@@ -20,6 +20,7 @@ ABOUT_LOSS = (
 )
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Takes numbers of a step."""
 

@@ -33,13 +33,17 @@ def known(recipe: Recipe | None = None) -> dict[str, Callable[..., Any]]:
     return found
 
 
+class Unreadable(UsageError):
+    """Neither a literal nor a call of a known class."""
+
+
 def read(text: str, names: Mapping[str, Callable[..., Any]]) -> Any:
-    """The value of a literal, or of calls of known classes; UsageError for anything else."""
+    """The value of a literal, or of calls of known classes; Unreadable for anything else."""
     try:
         return _value(ast.parse(text.strip(), mode="eval").body, names)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"cannot read {text[:200]!r} as a setting: {reason}") from error
+        raise Unreadable(f"cannot read {text[:200]!r} as a setting: {reason}") from error
 
 
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -152,9 +156,7 @@ def _readings(text: str, names: Mapping[str, Callable[..., Any]]) -> Iterator[An
         yield text.lower() == "true"
     try:
         value = read(text, names)
-    except UnknownName:
-        raise
-    except UsageError:
+    except Unreadable:
         pass
     else:
         yield value

@@ -137,6 +137,11 @@ def evaluate(
     return Outcome(folder, report, records, tuple(rollouts))
 
 
+def block_size(model: Model, batch_size: int) -> int:
+    """Attempts asked at once: what a kill may cost, and how far a model can sort and share."""
+    return 4096 if model.independent else max(64, 4 * batch_size)
+
+
 def stored(folder: RunFolder, examples: Sequence[Example]) -> list[Rollout]:
     """The rollouts of a folder, in the order of the examples and attempts."""
     order = {example.id: number for number, example in enumerate(examples)}

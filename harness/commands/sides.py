@@ -159,8 +159,8 @@ def aligned(sides: Sequence[Side]) -> list[Side]:
     if all(side.prompts for side in sides):
         return list(sides)
     if len({side.record.example_ids_digest for side in sides}) == 1:
-        keys = {id(side): _renamed(side) for side in sides}  # all were asked the same examples
-        return [keys[id(side)] for side in sides]
+        known = next((sorted(side.prompts) for side in sides if side.prompts), None)
+        return [_renamed(side, known) for side in sides]  # all were asked the same examples
     missing = next(side for side in sides if not side.prompts)
     raise UsageError(
         f"they were asked different examples, and the rollouts of {missing.name} are not here to "
@@ -168,9 +168,9 @@ def aligned(sides: Sequence[Side]) -> list[Side]:
     )
 
 
-def _renamed(side: Side) -> Side:
-    record = side.record
-    return Side(side.name, record, examples(record), clusters(record), side.prompts, side.folder)
+def _renamed(side: Side, ids: Sequence[str] | None) -> Side:
+    r = side.record
+    return Side(side.name, r, examples(r, ids), clusters(r, ids), side.prompts, side.folder)
 
 
 def _refuse(a: Side, b: Side) -> None:

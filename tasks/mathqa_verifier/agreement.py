@@ -1,4 +1,4 @@
-r"""Whether two expressions are equal: exactly, by value, or at random points (rules E1-E3, E17, E21).
+r"""Whether two expressions are equal: exactly, by value, or at random points (E1-E3, E17, E21).
 
 Two exact numbers must be exactly equal; the tolerance of 1e-6 is for numbers written with a decimal
 point. Expressions with variables are compared at eight points of their common real domain.
@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from tasks.mathqa_verifier.exact import Unbounded, Undefined, exact
+from tasks.mathqa_verifier.exact import Overflow, Unbounded, Undefined, exact
 from tasks.mathqa_verifier.numeric import Evaluator
 from tasks.mathqa_verifier.parsing import Node, decimal, holds, symbols
 
@@ -139,11 +139,16 @@ def _agree_at(
         left, right = quick.value(gold, place), quick.value(answer, place)
         gap, scale = abs(left - right), max(abs(left), abs(right))
         if not math.isfinite(gap):
-            return None
+            raise Overflow
         if gap <= _RELATIVE * scale and quick.peak <= 1e6 * scale:
             return True
         if gap > _RELATIVE * max(scale, quick.peak, 1e-3):
             return False
+    except Overflow:
+        pass
+    except Undefined:
+        return None
+    try:
         return _equal_long(gold, answer, place, rounded, real=real)
     except Undefined:
         return None

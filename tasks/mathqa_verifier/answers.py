@@ -255,7 +255,10 @@ def _set(inside: Sequence[str]) -> Answer:
         return Collection((), "set")
     bar, _ = _split(inside, frozenset(("|", ":")))
     if len(bar) == 2 and any(token in _RELATIONS for token in bar[1]):
-        return structured(bar[1])
+        condition = structured(bar[1])
+        if isinstance(condition, Collection):  # `x > 1, x < 2`: all of them hold
+            return replace(condition, conjunction="and")
+        return condition
     parts, _ = _split(inside, frozenset((",", ";", '"and')))
     return Collection(tuple(_flat(_one(part) for part in parts)), "set")
 

@@ -27,7 +27,7 @@ _DROPPED = re.compile(
     r"|(?P<money>\\\$)"
     r"|(?P<gone>\$|\\[()\[\]!]|\\(?:displaystyle|textstyle|limits|nolimits|big|Big|bigg|Bigg|bigl|"
     r"bigr|Bigl|Bigr|biggl|biggr|left|right|mathstrut)(?![A-Za-z])\.?)"
-    r"|(?P<space>\\[,:; ]|~|\\(?:quad|qquad|thinspace|enspace|newline|hspace\{[^{}]*\})(?![A-Za-z]))"
+    r"|(?P<space>\\[,:; ]|~|\\(?:q?quad|thinspace|enspace|newline|hspace\{[^{}]*\})(?![A-Za-z]))"
     r"|(?P<renamed>\\(?:[dtc]frac|leq|geq|leqslant|geqslant|lt|gt|neq|degree|dbinom|tbinom|"
     r"ast|lbrace|rbrace|lbrack|rbrack|infin|colon|lvert|rvert|vert|mid|mathsf|rm|bf)(?![A-Za-z]))"
 )
@@ -62,6 +62,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!,?\d)", re.ASCII)
+_BARE_FIRST = re.compile(r"\\(frac|binom)\s*(\d)", re.ASCII)
+_BARE_SECOND = re.compile(r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*(\d)", re.ASCII)
+_OPTION_LETTER = re.compile(r"\(\s*[A-Za-z]\s*\).*")
 _NAMED = {
     "pi": "\\pi", "sqrt": "\\sqrt", "infinity": "\\infty", "infty": "\\infty", "inf": "\\infty",
     "sin": "\\sin", "cos": "\\cos", "tan": "\\tan", "cot": "\\cot", "sec": "\\sec",
@@ -70,9 +73,10 @@ _NAMED = {
     "beta": "\\beta", "sinh": "\\sinh", "cosh": "\\cosh", "tanh": "\\tanh", "gcd": "\\gcd",
     "min": "\\min", "max": "\\max", "union": "\\cup", "cup": "\\cup",
 }  # fmt: skip
-_SHORT_UNITS = frozenset(
-    "cm mm km ft kg mg mph kph sec hr hrs lb lbs oz yd mi ml deg in min".split()
-)
+_SHORT_UNITS = frozenset((
+    "cm", "mm", "km", "ft", "kg", "mg", "mph", "kph", "sec", "hr", "hrs", "lb", "lbs",
+    "oz", "yd", "mi", "ml", "deg", "in", "min",
+))  # fmt: skip
 _CONJUNCTIONS = frozenset(("and", "or"))
 
 
@@ -88,8 +92,8 @@ def clean(answer: str) -> str:
     if "\\" in answer or "$" in answer or "~" in answer or "{,}" in answer:
         answer = _DROPPED.sub(_replacement, answer)
     answer = answer.strip().strip("*").strip()
-    while answer and answer[-1] in ".,;:" and not answer.endswith("\\"):
-        answer = answer[:-1].rstrip()
+    while answer and (answer[-1] in ".,;:" or answer.endswith("\\\\")):
+        answer = answer[: -1 if answer[-1] != "\\" else -2].rstrip()
     return answer
 
 
@@ -134,13 +138,17 @@ def tokens(cleaned: str) -> list[str]:
             continue
         depth += written in ("(", "[", "\\{") or kind == "open"
         depth -= written in (")", "]", "\\}") or kind == "close"
-        _append(found, kind, written, token, cleaned[at : at + 1])
+        _append(found, kind, written, token)
     return found
 
 
-def _append(
-    found: list[str], kind: str | None, written: str, token: re.Match[str], following: str
-) -> None:
+def braced(cleaned: str) -> str:
+    r"""The same LaTeX with braces around digits that are arguments of `\frac` and `\binom`."""
+    first = _BARE_FIRST.sub(r"\\\1{\2}", cleaned)
+    return _BARE_SECOND.sub(r"\1{\2}", first)
+
+
+def _append(found: list[str], kind: str | None, written: str, token: re.Match[str]) -> None:
     if kind == "text":
         _append_text(found, written, token["text"].replace("~", " ").replace("\\ ", " ").strip())
     elif kind == "open":
@@ -148,7 +156,7 @@ def _append(
     elif kind == "close":
         found.append("\\end")
     elif kind == "word":
-        _append_word(found, written, following)
+        _append_word(found, written)
     elif kind == "number" and found and len(written) > 1 and _takes_digit(found):
         found.extend((written[0], written[1:]))
     elif kind == "command" and written.startswith("\\mathbb"):
@@ -166,22 +174,21 @@ def _takes_digit(found: list[str]) -> bool:
 
 
 def _append_text(found: list[str], written: str, text: str) -> None:
-    if text.startswith("("):
+    if _OPTION_LETTER.fullmatch(text):
         found.append('"' + text)
     elif len(text) == 1 and text.isalpha() and not written.startswith(("\\text", "\\mbox")):
         found.append('"' + text if found and found[-1][:1].isdigit() else text)
     elif text in _NAMED:
         found.append(_NAMED[text])
-    elif text and (text[0].isdigit() or text[0] in "-+$") and "{" not in text:
-        found.extend(tokens(text))  # a number that was wrapped
+    elif text and (text[0].isdigit() or text[0] in "-+(\\"):
+        found.extend(tokens(text))  # a value that was wrapped
     elif text:
         found.append('"' + text)
 
 
-def _append_word(found: list[str], word: str, following: str) -> None:
-    if word in _CONJUNCTIONS:
-        found.append('"' + word)
-    elif word in _SHORT_UNITS and found and (found[-1][:1].isdigit() or found[-1] in ")}%"):
+def _append_word(found: list[str], word: str) -> None:
+    after_number = bool(found) and (found[-1][:1].isdigit() or found[-1] in ")}%")
+    if word in _CONJUNCTIONS or (word in _SHORT_UNITS and after_number):
         found.append('"' + word)
     elif word in _NAMED:
         found.append(_NAMED[word])

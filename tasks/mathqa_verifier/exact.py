@@ -29,6 +29,10 @@ class Undefined(Exception):
     """No value: 0/0, infinity minus infinity, a real function outside of its domain."""
 
 
+class Overflow(Undefined):
+    """A value too large for a float; longer numbers can hold it."""
+
+
 def exact(tree: Node) -> Fraction | None:
     """The rational that a closed tree is; None if it is irrational, or not plainly rational."""
     kind = tree[0]

@@ -1,4 +1,4 @@
-r"""Where the answer stands in a completion: the box, the `####` line, the clause, the last number."""
+r"""Where the answer stands in a completion: box, `####` line, clause, last number."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ DEEPEST = 100
 MOST_OPERATORS = 500
 """Operators in an answer; more is no answer."""
 
-_CLAUSE = re.compile(r"\banswer(?:\*\*)?\s*+(?:is\b\s*+:?|:|=)(?:\*\*)?[^\S\n]*+(\S[^\n]*)", re.I)
+_CLAUSE = re.compile(r"\banswer(?:\*\*)?\s*+(?:is\b\s*+:?|:|=)(?:\*\*)?\s*+(?=\S)", re.IGNORECASE)
 _CHOICE_CLAUSE = re.compile(
-    r"\b(?:option|choice|answer)(?:\*\*)?\s*+(?:is\b\s*+:?|:)[\s*$]*+"
-    r"(\((?:\\text\w*\{)?[A-J]\}?\)|\\text\w*\{\(?[A-J]\)?\}|[A-J](?![\w']))",
-    re.IGNORECASE,
+    r"\b(?i:option|choice|answer)(?:\*\*)?\s*+(?i:is\b\s*+:?|:)[\s*$]*+"
+    r"(\((?:\\text\w*\{)?[A-Ja-j]\}?\)|\\text\w*\{\(?[A-Ja-j]\)?\}|[A-J](?![\w']))"
 )
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|,\s+(?=[a-z]{2,}\b)|\*\*")
 _DELIMITED = re.compile(r"\s*(?:\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\])")
@@ -76,12 +75,12 @@ def _clause(told: str, choice: bool) -> str | None:
         for found in _CHOICE_CLAUSE.finditer(told):
             letter = found[1]
         return letter
-    clause: str | None = None
+    start = -1
     for found in _CLAUSE.finditer(told):
-        clause = found[1]
-    if clause is None:
+        start = found.end()
+    if start < 0:
         return None
-    clause = clause[: 4 * LONGEST]
+    clause = told[start : start + 4 * LONGEST].partition("\n")[0]
     math = _DELIMITED.match(clause)
     if math is not None:
         return next(part for part in math.groups() if part is not None)

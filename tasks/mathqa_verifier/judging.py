@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 from harness import Verdict
-from tasks.mathqa_verifier.equivalence import choices, compare
 from tasks.mathqa_verifier.cleaning import clean
+from tasks.mathqa_verifier.equivalence import choices, compare
 from tasks.mathqa_verifier.extraction import NOTHING, Extraction, found_in, spoken
 from tasks.mathqa_verifier.matching import Mode
 

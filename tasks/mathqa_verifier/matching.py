@@ -1,4 +1,4 @@
-"""Comparing what two answers are, kind by kind; the gold decides how the other one is read (E4-E9)."""
+"""Comparing two answers kind by kind; the gold decides how the other one is read (E4-E9)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tasks.mathqa_verifier.answers import (
     Value,
     Words,
 )
-from tasks.mathqa_verifier.parsing import Node, Unparsed, number
+from tasks.mathqa_verifier.parsing import Node, Unparsed, number, symbols
+from tasks.mathqa_verifier.units import unit_name
 
 _HUNDRED: Node = number("100")
 _MOST_ITEMS = 100
@@ -46,7 +47,8 @@ def matches(gold: Answer, answer: Answer, mode: Mode) -> bool:
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return _related(gold, answer, mode)
     if isinstance(gold, Region) or isinstance(answer, Region):
-        return regions.same(gold, answer)
+        hack = mode.training and isinstance(gold, Region) and isinstance(answer, Collection)
+        return not hack and regions.same(gold, answer)
     match gold, answer:
         case Value(), Value():
             return _values(gold, answer, mode)
@@ -62,7 +64,7 @@ def matches(gold: Answer, answer: Answer, mode: Mode) -> bool:
         case Ordered(), Collection(kind="list"):
             return len(gold.items) > 1 and _in_order(gold.items, answer.items, mode)
         case Collection(kind="list"), Ordered():
-            return not _labels(gold) and _in_order(gold.items, answer.items, mode)
+            return _in_order([_bare(item) for item in gold.items], answer.items, mode)
         case Collection(), Collection():
             return _collected(gold, answer, mode)
         case _:
@@ -72,6 +74,8 @@ def matches(gold: Answer, answer: Answer, mode: Mode) -> bool:
 def _values(gold: Value, answer: Value, mode: Mode) -> bool:
     if gold.unit and answer.unit and gold.unit != answer.unit:
         return False
+    if gold.unit and not answer.unit and symbols(answer.tree):
+        answer = _with_written_unit(answer, gold.unit)
     if equal_values(gold.tree, answer.tree, mode.tolerance):
         return True
     if gold.percent == answer.percent:
@@ -79,6 +83,16 @@ def _values(gold: Value, answer: Value, mode: Mode) -> bool:
     if gold.percent:
         return equal_values(("/", gold.tree, _HUNDRED), answer.tree)
     return equal_values(gold.tree, ("/", answer.tree, _HUNDRED))
+
+
+def _with_written_unit(answer: Value, unit: str) -> Value:
+    """`5m` as five meters, where the gold is in meters."""
+    tree, letters = answer.tree, ""
+    while tree[0] == "*" and tree[2][0] in "sc":
+        tree, letters = tree[1], tree[2][1] + letters
+        if unit_name(letters) == unit:
+            return Value(tree, unit, answer.percent)
+    return answer
 
 
 def _in_order(gold: Sequence[Answer], answer: Sequence[Answer], mode: Mode) -> bool:
@@ -156,6 +170,8 @@ def _related(gold: Answer, answer: Answer, mode: Mode) -> bool:
         return _relations(gold, answer)
     if isinstance(gold, Relation):
         return _inequality_by_region(gold, answer, mode)
+    if isinstance(gold, Collection) and gold.kind == "list":
+        return regions.same(gold, answer)
     return isinstance(answer, Relation) and _region(gold, answer, mode)
 
 

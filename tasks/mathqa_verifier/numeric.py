@@ -16,6 +16,7 @@ from tasks.mathqa_verifier.exact import (
     DIGITS,
     FACTORIAL,
     TERMS,
+    Overflow,
     Unbounded,
     Undefined,
     exact,
@@ -54,9 +55,9 @@ class Evaluator:
             raise Unbounded
         try:
             return _RULES[tree[0]](self, tree, place)
-        except KeyError as error:
-            raise Undefined from error
-        except (ZeroDivisionError, ValueError, OverflowError) as error:
+        except OverflowError as error:
+            raise Overflow from error
+        except (KeyError, ZeroDivisionError, ValueError) as error:
             raise Undefined from error
 
     def rational(self, value: Fraction) -> Any:
@@ -87,9 +88,8 @@ class Evaluator:
 
     def quotient(self, tree: Node, place: Mapping[str, Any]) -> Any:
         over, under = self.value(tree[1], place), self.value(tree[2], place)
-        if abs(under) < 1e-13 * max(1.0, self.peak):
-            if under == 0 or self.mp is None:
-                raise Undefined
+        if abs(under) < 1e-13 * max(1.0, self.peak) and (under == 0 or self.mp is None):
+            raise Undefined
         return over / under
 
     def negative(self, tree: Node, place: Mapping[str, Any]) -> Any:
@@ -257,10 +257,8 @@ class Evaluator:
 
 
 def _is_real(value: Any) -> bool:
-    return (
-        isinstance(value, (float, int))
-        or not hasattr(value, "_mpc_")
-        and type(value) is not complex
+    return isinstance(value, (float, int)) or (
+        not hasattr(value, "_mpc_") and type(value) is not complex
     )
 
 

@@ -16,14 +16,16 @@ from typing import Any
 
 Node = tuple[Any, ...]
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh ln exp".split()
-)
-_LETTERS = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
-    "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi "
-    "Omega ell hbar".split()
-)
+FUNCTIONS = frozenset((
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot",
+    "sinh", "cosh", "tanh", "ln", "exp",
+))  # fmt: skip
+_LETTERS = frozenset((
+    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta",
+    "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau",
+    "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
+    "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar",
+))  # fmt: skip
 _TIMES = ("*", "\\cdot", "\\times")
 _OVER = ("/", "\\div")
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
@@ -245,6 +247,8 @@ class _Parser:
 
     def numeral(self) -> Node:
         first = self.take()
+        if first == ".":
+            raise Unparsed
         whole = number(first)
         if self.peek() == ".":
             if self.peek(1) not in ("\\overline", "\\bar", "\\dot", "\\overset"):
@@ -268,7 +272,7 @@ class _Parser:
             self.take("}")
         else:
             period = self.take()
-        if not period.isdigit():
+        if not period.isdigit() or head.count(".") != 1:
             raise Unparsed
         fixed = len(head) - head.index(".") - 1
         start = Fraction(head + "0") if head.endswith(".") else Fraction(head)
@@ -366,6 +370,8 @@ class _Parser:
         self.take("^")
         high = self.script()
         if not (variable.isalpha() and len(variable) == 1):
+            raise Unparsed
+        if holds(low, "inf") or holds(high, "inf"):
             raise Unparsed
         body = _bound(self.product(), variable)
         return (name, variable, low, high, body)

@@ -9,9 +9,7 @@ from tasks.mathqa_verifier.answers import (
     Answer,
     Collection,
     Labelled,
-    Ordered,
     Piece,
-    Region,
     Relation,
     pieces,
 )
@@ -53,7 +51,7 @@ def _pieces(answer: Answer) -> list[Piece]:
     if isinstance(answer, Relation):
         return relation_pieces(answer)
     if isinstance(answer, Collection) and answer.kind == "list":
-        if not all(isinstance(item, Relation) for item in answer.items):
+        if not all(isinstance(item, Relation | Labelled) for item in answer.items):
             raise Unparsed
         if len({variable(item) for item in answer.items}) != 1:
             raise Unparsed
@@ -110,6 +108,8 @@ def _touches(left: Piece, right: Piece) -> bool:
 
 def variable(relation: Answer) -> str:
     """The one variable of a relation; empty if it has none or several."""
+    if isinstance(relation, Labelled):
+        return relation.label
     if not isinstance(relation, Relation):
         return ""
     names = frozenset[str]().union(*map(symbols, relation.sides))

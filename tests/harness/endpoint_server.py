@@ -104,13 +104,14 @@ def serving() -> Iterator[Wire]:
                 wire._now += 1
                 wire.most_at_once = max(wire.most_at_once, wire._now)
             try:
-                self._send(wire.reply(self.path, asked, self.headers["Authorization"]))
-            finally:
+                reply = wire.reply(self.path, asked, self.headers["Authorization"])
+                time.sleep(reply.wait)
+            finally:  # before the answer leaves: the client may ask again at once
                 with wire._lock:
                     wire._now -= 1
+            self._send(reply)
 
         def _send(self, reply: Reply) -> None:
-            time.sleep(reply.wait)
             try:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():

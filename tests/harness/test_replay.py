@@ -44,23 +44,15 @@ def test_a_replayed_run_has_the_same_verdicts(tmp_path: Path, turns: int, closed
 
 
 def test_a_file_will_do_and_its_digest_does_not_depend_on_compression(tmp_path: Path) -> None:
-    task = sums()
-    plain, _ = stored_run(tmp_path / "a", task, closed=False)
-    closed, _ = stored_run(tmp_path / "b", task)
-    first = Replay(plain.path / "rollouts.jsonl")
-    second = Replay(closed.path / "rollouts.jsonl.zst")
-    kept = [r.describe() for r in (first, second)]
-    lines = [sorted(map(str, f.rollouts.read())) for f in (plain, closed)]
-    seconds = [{**r, "seconds": 0} for f in (plain, closed) for r in f.rollouts.read()]
-    assert len(lines[0]) == len(lines[1]) == len(seconds) // 2
-    assert [k["completions"] for k in kept] == [4, 4]
-    before = Replay(plain.path).describe()
-    plain.rollouts.open().close(compress=True)
-    assert not (plain.path / "rollouts.jsonl").exists()
-    with plain.rollouts as journal:
-        journal.close(compress=True)
-    assert Replay(plain.path).describe() == before
-    assert first.name == "replay:a"
+    folder, _ = stored_run(tmp_path / "a", sums(), closed=False)
+    by_folder, by_file = Replay(folder.path), Replay(folder.path / "rollouts.jsonl")
+    folder.rollouts.open().close(compress=True)
+    assert not (folder.path / "rollouts.jsonl").exists()
+    closed = Replay(folder.path / "rollouts.jsonl.zst")
+    assert by_folder.describe() == by_file.describe() == closed.describe()
+    assert by_folder.name == by_file.name == closed.name == "replay:a"
+    other, _ = stored_run(tmp_path / "b", sums(3))
+    assert Replay(other.path).describe() != closed.describe()
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
         (raw(b'{"error": {"message": "overloaded"}}'), "invalid answer"),
         (raw(b'{"choices": [{"text": "\\ud800"}]}'), "invalid answer"),
         (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**7)), "invalid answer"),
+        (raw(b'{"choices": [{"message": {"content": "%s"}}]}' % (b"x" * 10**6)), "invalid answer"),
         (raw(b'{"choices": [', drop=True), "connection"),
         (raw(b"xx", headers={"Content-Encoding": "gzip"}), "connection"),
         (lambda asked: Reply(good(asked).body, drip=0.3), "timeout"),
@@ -161,7 +162,7 @@ def test_what_a_server_refuses_is_left_out_and_reported(
 )
 def test_a_passing_failure_is_counted_and_asked_again(wire: Wire, fault: Any, kind: str) -> None:
     wire.plan = [fault]
-    model = served(wire, timeout=1.0)
+    model = served(wire, timeout=1.0 if kind == "timeout" else 10.0)
     (completion,) = answers(model, prompts(1))
     assert completion.stopped == "done"
     assert completion.output.startswith("say 0|")
@@ -295,7 +296,7 @@ def test_the_key_travels_but_is_not_described(wire: Wire, monkeypatch: pytest.Mo
     assert "sk-secret" not in repr((model.describe(), model.costs, model.endpoint))
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UsageError, match="MY_KEY holds no key"):
-        answers(served(wire, key_env="MY_KEY"), prompts(1))
+        served(wire, key_env="MY_KEY")
 
 
 def test_an_unknown_model_is_answered_with_what_there_is(wire: Wire) -> None:
@@ -408,17 +409,20 @@ def test_leaving_early_ends_all_requests(wire: Wire) -> None:
     stream = served(wire, concurrency=2).answer(prompts(50))
     next(stream)
     stream.close()
+    time.sleep(0.3)  # what was on its way arrives
     seen = len(wire.asked)
     time.sleep(0.5)
     assert len(wire.asked) == seen < 10
     assert not [t for t in threading.enumerate() if t.name == "served"]
 
 
-def test_failures_become_faults_in_play(wire: Wire) -> None:
+def echo() -> Task:
+    """Everything said is right."""
+
     def verify(example: Example, completion: Completion) -> Verdict:
         return Verdict({"correct": 1.0}, answer=completion.output)
 
-    task = Task(
+    return Task(
         name="echo/say",
         version=1,
         examples=lambda split: [],
@@ -428,10 +432,13 @@ def test_failures_become_faults_in_play(wire: Wire) -> None:
         metrics=(),
         reward={"correct": 1.0},
     )
+
+
+def test_failures_become_faults_in_play(wire: Wire) -> None:
     broken = error(500, "no")
     wire.always = lambda a: broken(a) if a["messages"][0]["content"] == "say 1" else good(a)
     asked = [p.but(rollouts=2) for p in prompts(3)]
-    outcomes = list(play(task, asked, served(wire, attempts=2)))
+    outcomes = list(play(echo(), asked, served(wire, attempts=2)))
     assert sum(isinstance(o, Rollout) for o in outcomes) == 4
     faults = [o for o in outcomes if isinstance(o, Fault)]
     assert {f.prompt.example.id for f in faults} == {"e1"}
@@ -465,3 +472,26 @@ def test_media_are_refused_with_a_word(wire: Wire) -> None:
     prompt = Prompt(Example("e", {}, ""), (Message("user", np.zeros(3)),))
     with pytest.raises(UsageError, match="asked in text"):
         answers(served(wire), [prompt])
+
+
+def test_going_on_asks_only_for_what_is_missing_and_draws_it_anew(wire: Wire) -> None:
+    asked = [p.but(rollouts=4) for p in prompts(2)]
+    list(play(echo(), asked, served(wire)))
+    seeds = {a["seed"] for a in wire.asked}
+    done = [("e0", 0), ("e0", 1), ("e0", 2), ("e0", 3), ("e1", 0), ("e1", 1)]
+    wire.asked.clear()
+    rest = list(play(echo(), asked, served(wire), done=done))
+    assert {(o.prompt.example.id, o.prompt.attempt) for o in rest} == {("e1", 2), ("e1", 3)}
+    (again,) = wire.asked
+    assert again["n"] == 2
+    assert again["seed"] not in seeds  # the same seed could give what is there once more
+
+
+@pytest.mark.parametrize(("temperature", "repeats"), [(1.0, 6), (0.0, 0)])
+def test_a_server_that_does_not_sample_is_noticed(
+    wire: Wire, temperature: float, repeats: int
+) -> None:
+    wire.always = lambda asked: answer(asked, ["always the same words"])
+    model = served(wire, Sampling(temperature=temperature), group=False)
+    answers(model, prompts(2, attempts=4))
+    assert model.costs["repeats"] == repeats

@@ -51,9 +51,19 @@ def metrics(folder: Path, *lines: dict[str, object]) -> Path:
     return folder
 
 
-def test_a_curve_shows_rewards_and_evaluations_and_bears_damage(tmp_path: Path):
+@pytest.mark.parametrize(
+    "evaluated",
+    [
+        {"eval_pass@1": 0.4, "eval_pass@1_low": 0.3, "eval_pass@1_high": 0.5},
+        {"eval/pass@1": 0.4, "eval/lenient": 0.5, "eval/faults": 0.0},
+    ],
+    ids=["with interval", "without"],
+)
+def test_a_curve_shows_rewards_and_evaluations_and_bears_damage(
+    tmp_path: Path, evaluated: dict[str, object]
+):
     steps = [{"step": n, "reward": n / 10} for n in range(1, 10)]
-    evaluated = {"step": 5, "eval_pass@1": 0.4, "eval_pass@1_low": 0.3, "eval_pass@1_high": 0.5}
+    evaluated = {"step": 5, **evaluated}
     run = metrics(tmp_path / "run", *steps, {"step": 3, "reward": None}, evaluated)
     png, _ = curve(run, tmp_path / "curve")
     assert png.read_bytes().startswith(b"\x89PNG")

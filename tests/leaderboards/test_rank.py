@@ -33,7 +33,7 @@ def test_equal_models_share_a_rank():
 
 def test_a_small_gap_is_a_tie_and_says_what_would_end_it():
     rng = random.Random(1)
-    values = [[float(rng.random() < p) for _ in range(N)] for p in (0.5, 0.55)]
+    values = [[float(rng.random() < p) for _ in range(N)] for p in (0.5, 0.6)]
     (ranking,) = rankings([a_record("a", values[0]), a_record("b", values[1])])
     assert [place.rank for place in ranking.places] == ["1-2", "1-2"]
     assert ranking.places[0].needed is None

@@ -185,7 +185,7 @@ def test_a_matrix_shows_ranks_within_columns_and_marks_settings():
         a_record("a", values, run="4", task="puzzles/maze"),
     ]
     (sheet,) = draw(registry.board("overall"), records).sheets
-    assert [column.split()[-1] for column in sheet.columns[1:]] == ["(a)", "(b)", "↑"]
+    assert [column.split()[-1] for column in sheet.columns[1:]] == ["(1)", "(2)", "↑"]
     assert [row[0] for row in sheet.rows] == ["a", "b", "c"]
     assert [[cell.partition("#")[2] for cell in row[1:]] for row in sheet.rows] == [
         ["1", "", "1"],

@@ -83,6 +83,13 @@ def test_the_latest_of_a_run_and_metric_counts(tmp_path: Path):
     assert len((tmp_path / "mathqa.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_record_that_is_replaced_keeps_its_place(tmp_path: Path):
+    first, second = a_record("m", [1, 0]), a_record("m", [1, 1], metric="lenient")
+    append([first, second], tmp_path)
+    append([first.but(value=0.25, values=[0.5, 0.0])], tmp_path)
+    assert [record.metric for record in load(tmp_path)] == ["pass@1", "lenient"]
+
+
 def test_before_and_after_training_in_one_run_are_two_records(tmp_path: Path):
     before = a_record("m", [0, 0], run="one")
     append([before, before.but(recipe="grpo", value=0.5, values=[1.0, 0.0])], tmp_path)

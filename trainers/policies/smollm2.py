@@ -39,13 +39,13 @@ def checkpoint(cache: Path) -> Path:
     from filelock import FileLock
 
     folder = cache / NAME
-    if _is_whole(folder, cache):
+    if is_whole(folder, cache):
         return folder
     source = wheel_file()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{NAME}.lock"):
-            if not _is_whole(folder, cache):  # another process may have been faster
+            if not is_whole(folder, cache):  # another process may have been faster
                 _convert(source, folder)
     except OSError as error:
         raise ModelError(
@@ -77,7 +77,7 @@ def wheel_file() -> Path:
     return file
 
 
-def _is_whole(folder: Path, cache: Path) -> bool:
+def is_whole(folder: Path, cache: Path) -> bool:
     """Whether every file has the digest that its receipt says (remembered by size and time)."""
     try:
         receipt = json.loads((folder / RECEIPT).read_text("utf-8"))

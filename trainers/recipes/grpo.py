@@ -9,9 +9,10 @@ Formula  A_i = (r_i - mean r) / (std r + eps) within a group of G rollouts;
 Paper    Shao et al. 2024, DeepSeekMath, arXiv 2402.03300.
 Limits   The paper has beta = 0.04; here it is 0 as in most later work and in TRL, since judged
          answers need no leash: --set losses.KLToReference.beta=0.04 gives the paper's. Std is of
-         the population; TRL and verl take the sample's: --set advantages.ScaleByStd.ddof=1. A
-         group whose rewards are all the same teaches nothing and is counted. On-policy, with one
-         epoch, q = 1 and the printed loss is near 0 whatever is learned.
+         the population; TRL and verl take the sample's: --set advantages.ScaleByStd.ddof=1. TRL
+         moreover multiplies its KL with q: --set losses.KLToReference.corrected=true. A group
+         whose rewards are all the same teaches nothing and is counted. On-policy, with one epoch,
+         q = 1 and the printed loss is near 0 whatever is learned.
 """
 
 from trainers.advantages import CenterByMean, ScaleByStd

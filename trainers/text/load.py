@@ -38,13 +38,15 @@ class Loaded:
 
 def load(spec: str, settings: TextSettings) -> Loaded:
     """The model that a spec names, on its device, in evaluation mode."""
+    from trainers.text.attention import use_ours
+
     origin = find(spec, settings)
     if origin.folder is None:
         model, tokenizer = _made(settings)
     else:
         model, tokenizer = _read(origin, origin.folder, settings)
     model.to(_device(settings.device))  # type: ignore[arg-type]
-    model.eval()
+    use_ours(model.eval())
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
@@ -184,7 +186,7 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
     cache = settings.cache or files.user_cache()
     told: dict[str, Any] = {
         "engine": "grpo-harness decode",
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {"torch": str(torch.__version__), "transformers": transformers.__version__},
         "architecture": type(loaded.model).__name__,
         "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
         "revision": loaded.origin.revision,

@@ -27,6 +27,9 @@ from trainers.text.layout import Text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+"""What configurations call a change of logits, which may be too small to be seen by trying."""
+
 
 @dataclass(frozen=True)
 class Reviewer:
@@ -167,7 +170,11 @@ def has_bare_head(model: PreTrainedModel) -> bool:
     head = model.get_output_embeddings()
     if head is None or not hasattr(head, "weight") or getattr(head, "bias", None) is not None:
         return False
+    config = model.config.get_text_config()
+    if any(getattr(config, change, None) is not None for change in LOGIT_CHANGES):
+        return False
     probe = torch.arange(1, 9, device=model.device).unsqueeze(0)
     hidden = model.get_decoder()(input_ids=probe, use_cache=False).last_hidden_state
     ours, theirs = hidden @ head.weight.t(), model(input_ids=probe, use_cache=False).logits
-    return bool(torch.allclose(ours.float(), theirs.float(), rtol=1e-2, atol=1e-2))
+    near = 1e-4 if ours.dtype == torch.float32 else 1e-2
+    return bool(torch.allclose(ours.float(), theirs.float(), rtol=near, atol=near))
