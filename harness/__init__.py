@@ -1,6 +1,7 @@
 """harness: define a task once, train against it, publish a number that others can believe."""
 
 from harness.errors import HarnessError
+from harness.frames import frames
 from harness.models import Model, Sampling
 from harness.types import (
     Completion,
@@ -33,6 +34,7 @@ __all__ = [
     "Split",
     "Task",
     "Verdict",
+    "frames",
 ]
 
 __version__ = "0.1.0"

@@ -15,35 +15,71 @@ from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
 ARRAY = "$array"
 
 
-def plain(value: Any) -> Any:
-    """Any plain value as what JSON can hold; arrays become {"$array": dtype, shape, base64}."""
-    if value is None or isinstance(value, bool | int):
+DEEPEST = 64
+"""Nesting below this is left out: a parser of hostile text may nest deeper than a stack allows."""
+LONGEST = 8192
+"""Bits of an integer that is written in decimals; Python refuses to print much longer ones."""
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Any plain value as what JSON can hold.
+
+    Arrays become {"$array": dtype, shape, base64}; a key that begins with $ gets one $ more, so
+    that no text of a model can pass for such a mark.
+    """
+    if isinstance(value, np.generic):
+        value = _scalar(value)
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        short = value.bit_length() <= LONGEST
+        return int(value) if short else {"$int": hex(value)}
     if isinstance(value, float):
-        return value if np.isfinite(value) else {"$float": repr(value)}
+        return float(value) if np.isfinite(value) else {"$float": repr(float(value))}
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, (np.ndarray, np.generic)):
-        array = np.ascontiguousarray(cast(Any, value))
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        data = base64.b64encode(array.tobytes()).decode()
-        return {ARRAY: array.dtype.str, "shape": list(cast(Any, value).shape), "data": data}
-    if isinstance(value, Mapping):
-        pairs = cast(Mapping[Any, Any], value)
-        return {clean(str(key)): plain(each) for key, each in pairs.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in cast(list[Any], value)]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(each) for each in cast(set[Any], value)), key=repr)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, np.ndarray) and not cast(Any, value).dtype.hasobject:
+        return _plain_array(cast(Any, value))
+    return "..." if depth >= DEEPEST else _plain_container(value, depth + 1)
+
+
+def _plain_container(value: Any, depth: int) -> Any:
+    if isinstance(value, np.ndarray):  # of objects, which have no bytes of their own
+        return plain(cast(Any, value).tolist(), depth)
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[Any, Any], value)
+        return {_key(key): plain(each, depth) for key, each in pairs.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each, depth) for each in cast(list[Any], value)]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(each, depth) for each in cast(set[Any], value)), key=repr)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name), depth) for f in fields(value)}
     return clean(str(value))
 
 
+def _plain_array(array: Any) -> dict[str, Any]:
+    packed = np.ascontiguousarray(array)
+    packed = packed.astype(packed.dtype.newbyteorder("<"), copy=False)
+    data = base64.b64encode(packed.tobytes()).decode()
+    return {ARRAY: packed.dtype.str, "shape": list(array.shape), "data": data}
+
+
+def _scalar(value: Any) -> Any:
+    """A NumPy scalar as Python's own, or as an array of no axes where Python has none."""
+    own = value.item()
+    return own if isinstance(own, bool | int | float | str | bytes) else np.asarray(value)
+
+
+def _key(key: object) -> str:
+    text = clean(str(key))
+    return f"${text}" if text.startswith("$") else text
+
+
 def revive(value: Any) -> Any:
-    """What `plain` made, back; tuples come back as lists."""
+    """What `plain` made, back; tuples and sets come back as lists, NumPy scalars as Python's."""
     if isinstance(value, dict):
         table = cast(dict[str, Any], value)
         if ARRAY in table:
@@ -54,9 +90,11 @@ def revive(value: Any) -> Any:
             return np.frombuffer(raw, kind).reshape(table["shape"]).copy()
         if "$float" in table:
             return float(table["$float"])
+        if "$int" in table:
+            return int(table["$int"], 16)
         if "$bytes" in table:
             return base64.b64decode(table["$bytes"], validate=True)
-        return {key: revive(each) for key, each in table.items()}
+        return {key.removeprefix("$"): revive(each) for key, each in table.items()}
     if isinstance(value, list):
         return [revive(each) for each in cast(list[Any], value)]
     return value

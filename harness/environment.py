@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.data import origins
+
 PACKAGES = (
     "grpo-harness",
     "numpy",
@@ -27,8 +29,9 @@ HOUSE = Path(__file__).resolve().parent.parent
 
 
 def environment() -> dict[str, Any]:
-    """Versions of what may move a number, and the machine."""
+    """Versions of what may move a number, what data was read so far, and the machine."""
     return {
+        "data": origins(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "machine": machine(),

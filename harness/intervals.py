@@ -131,7 +131,9 @@ def _check_rows(metric: Metric, rows: Sequence[Row]) -> None:
 
 
 def _check_range(x: Floats, low: float, high: float) -> None:
-    slack = 1e-9 * max(1.0, abs(low) if np.isfinite(low) else 0, abs(high) if np.isfinite(high) else 0)
+    slack = 1e-9 * max(
+        1.0, abs(low) if np.isfinite(low) else 0, abs(high) if np.isfinite(high) else 0
+    )
     if not (low < high and np.isfinite(x).all()):
         raise UsageError(f"an interval needs finite values and low < high, got [{low}, {high}]")
     if x.min() < low - slack or x.max() > high + slack:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -20,16 +21,17 @@ from harness.errors import BusyError, DataError
 
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
 
 
@@ -53,17 +55,26 @@ class Journal:
         """Take the writer's place, and mend the end of the file."""
         from filelock import FileLock, Timeout
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
-            self._lock.acquire(timeout=0)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise BusyError(
                 f"another process writes to {self.path}; wait for it, or give another --output-dir"
             ) from error
-        self._unpack()
-        self._mend()
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        try:
+            self._unpack()
+            self._mend()
+            self._file = self._opened()
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise _unwritable(self.path, error) from error
+            raise
+        self._lock = lock
         return self
 
     def append(self, line: Mapping[str, Any]) -> None:
@@ -76,7 +87,8 @@ class Journal:
             if written < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.ftruncate(self._file, before)
+            with suppress(OSError):
+                os.ftruncate(self._file, before)
             raise _unwritable(self.path, error) from error
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -85,7 +97,7 @@ class Journal:
         for raw in self._lines():
             try:
                 line = msgspec.json.decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.damaged += 1
                 continue
             if isinstance(line, dict):
@@ -99,9 +111,9 @@ class Journal:
         lines = list(self.read())
         kept = [line for line in lines if keep(line)]
         if len(kept) < len(lines) or self.damaged:
-            os.close(self._file)
             write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.close(self._file)
+            self._file = self._opened()
         return len(lines) - len(kept)
 
     def close(self, *, compress: bool = False) -> None:
@@ -112,7 +124,8 @@ class Journal:
         if compress and self.path.exists():
             import zstandard
 
-            write_whole(self.closed_path, zstandard.compress(self.path.read_bytes(), 9))
+            packer = zstandard.ZstdCompressor(level=9, write_checksum=True)
+            write_whole(self.closed_path, packer.compress(self.path.read_bytes()))
             self.path.unlink()
         if self._lock is not None:
             self._lock.release()
@@ -131,18 +144,23 @@ class Journal:
         elif self.closed_path.exists():
             yield from (line for line in self._inflated().splitlines() if line.strip())
 
-    def _inflated(self) -> bytes:
-        import io
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
+    def _inflated(self) -> bytes:
+        """What the closed file holds; of one that was cut off, what can be read."""
         import zstandard
 
+        data, lines = self.closed_path.read_bytes(), b""
         try:
-            stream = zstandard.ZstdDecompressor().stream_reader(
-                io.BytesIO(self.closed_path.read_bytes()), read_across_frames=True
-            )
-            return stream.read()
+            while data:
+                unpacker = zstandard.ZstdDecompressor().decompressobj()
+                lines += unpacker.decompress(data)
+                data = unpacker.unused_data if unpacker.eof else b""
+                self.damaged += not unpacker.eof
         except zstandard.ZstdError as error:
             raise DataError(f"{self.closed_path} is damaged: {error}") from error
+        return lines
 
     def _unpack(self) -> None:
         if not self.path.exists() and self.closed_path.exists():

@@ -8,15 +8,12 @@ is undefined for n < k, says so through `Metric.needs`, and refuses.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from harness.errors import UsageError
 from harness.types import Better, Metric, Row, Verdict
 from harness.voting import Same, clusters, vote_credit
-
-
 
 
 def mean(

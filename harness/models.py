@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
 
 from harness.errors import UsageError
 from harness.types import Completion, Example, Prompt, Split, Task
@@ -27,7 +26,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         wrong = {
-            "temperature": self.temperature < 0 or not np.isfinite(self.temperature),
+            "temperature": self.temperature < 0 or not math.isfinite(self.temperature),
             "top_p": not 0 < self.top_p <= 1,
             "top_k": self.top_k < 0,
             "max_tokens": self.max_tokens < 1,
@@ -59,6 +58,16 @@ class Model(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """What a manifest must hold: weights' digest, dtype, engine, batch policy, sampling."""
+        ...
+
+
+@runtime_checkable
+class Costly(Protocol):
+    """A model that counts what its answers cost: requests, retries, failures."""
+
+    @property
+    def costs(self) -> Mapping[str, Any]:
+        """So far."""
         ...
 
 
@@ -101,6 +110,8 @@ class Chance:
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """A random other example's gold output for each prompt."""
+        import numpy as np
+
         for number, prompt in enumerate(prompts):
             rng = np.random.default_rng(row_seed(self.sampling.seed, prompt))
             others = [e for e in self.examples if e.id != prompt.example.id] or self.examples

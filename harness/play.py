@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
-from harness.codec import clean
+import numpy as np
+
+from harness.codec import clean, plain, revive
 from harness.errors import UsageError
 from harness.models import Model
 from harness.types import Completion, Dialogue, Fault, Prompt, Rollout, Row, Task, Turn, Verdict
@@ -117,7 +119,15 @@ class _Judge:
 
     def block(self, members: Sequence[Prompt]) -> Iterator[Rollout | Fault]:
         judged: list[Rollout | Fault] = []
-        waiting = [self._opened(prompt) for prompt in members]
+        waiting: list[tuple[_Attempt, Prompt]] = []
+        for prompt in members:
+            attempt, first = self._opened(prompt)
+            if isinstance(first, Fault):
+                judged.append(first)
+            else:
+                waiting.append((attempt, first))
+        if self.task.compare is None:
+            yield from judged
         while waiting:
             upcoming: list[tuple[_Attempt, Prompt]] = []
             for asked in _by_role(waiting):
@@ -132,16 +142,22 @@ class _Judge:
                         yield outcome
             waiting = upcoming
         if self.task.compare is not None:
-            yield from _compared(self.task, judged)
+            yield from _compared(self.task, members, judged)
 
     def rest(self) -> Iterator[Rollout | Fault]:
         yield from self._settle([], until=0)
 
-    def _opened(self, prompt: Prompt) -> tuple[_Attempt, Prompt]:
+    def _opened(self, prompt: Prompt) -> tuple[_Attempt, Prompt | Fault]:
         if self.task.dialogue is None:
             return _Attempt(prompt, None), prompt
-        dialogue = self.task.dialogue(prompt)
-        return _Attempt(prompt, dialogue), next(dialogue)
+        attempt = _Attempt(prompt, self.task.dialogue(prompt))
+        try:
+            assert attempt.dialogue is not None
+            return attempt, next(attempt.dialogue)
+        except StopIteration:
+            return attempt, Fault(prompt, "the dialogue ended before it asked anything")
+        except Exception as error:
+            return attempt, Fault(prompt, f"the dialogue raised {type(error).__name__}: {error}")
 
     def _ask(
         self, asked: list[tuple[_Attempt, Prompt]], upcoming: list[tuple[_Attempt, Prompt]]
@@ -180,11 +196,11 @@ class _Judge:
                     return _Step(attempt, next=attempt.dialogue.send(completion))
                 except StopIteration as end:
                     verdict = end.value
-        except Exception as error:  # a fault of the verifier is never a wrong answer
+        except BaseException as error:  # also SystemExit: a fault is never a wrong answer
             return _Step(attempt, fault=f"the verifier raised {type(error).__name__}: {error}")
         finally:
             attempt.seconds += time.perf_counter() - start
-        return _Step(attempt, verdict=verdict, fault=_unsound(self.task, verdict))
+        return _Step(attempt, verdict=verdict, fault=unsound(self.task, verdict))
 
     def _settle(
         self, upcoming: list[tuple[_Attempt, Prompt]], until: int
@@ -212,8 +228,9 @@ def _finished(task: Task, step: _Step) -> Iterator[Rollout | Fault]:
     turns: dict[str, list[Turn]] = defaultdict(list)
     for asked, said in step.attempt.turns:
         turns[asked.role].append((asked, said))
-    for role, spoken in turns.items():
-        yield Rollout(
+    first = step.attempt.turns[0][0].role
+    for role, spoken in sorted(turns.items(), key=lambda turn: turn[0] == first):
+        yield Rollout(  # the role that was asked first comes last: with it the attempt is whole
             turns=tuple(spoken),
             verdict=step.verdict,
             group=task.group(prompt.example),
@@ -223,19 +240,44 @@ def _finished(task: Task, step: _Step) -> Iterator[Rollout | Fault]:
         )
 
 
-def _compared(task: Task, judged: Sequence[Rollout | Fault]) -> Iterator[Rollout | Fault]:
-    assert task.compare is not None
-    groups: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
+def _compared(
+    task: Task, members: Sequence[Prompt], judged: Sequence[Rollout | Fault]
+) -> Iterator[Rollout | Fault]:
+    """Scores of whole groups; a group that lacks a member is not compared, but faulted."""
+    broken: dict[str, str] = {}
+    groups: dict[str, dict[str, list[Rollout]]] = defaultdict(lambda: defaultdict(list))
     for outcome in judged:
         if isinstance(outcome, Fault):
-            yield outcome
+            broken.setdefault(task.group(outcome.prompt.example), outcome.note)
         else:
-            groups[outcome.group, outcome.role].append(outcome)
-    for members in groups.values():
-        members.sort(key=lambda rollout: (rollout.example.id, rollout.attempt))
-        for rollout, more in zip(members, task.compare(members), strict=True):
-            scores = {**rollout.verdict.scores, **more}
-            yield replace(rollout, verdict=replace(rollout.verdict, scores=scores))
+            groups[outcome.group][outcome.role].append(outcome)
+    for name, roles in groups.items():
+        if name not in broken:
+            try:
+                compared = [each for mates in roles.values() for each in with_peers(task, mates)]
+            except Exception as error:
+                broken[name] = f"comparing raised {type(error).__name__}: {error}"
+            else:
+                odd = [fault for each in compared if (fault := unsound(task, each.verdict))]
+                if odd:
+                    broken[name] = odd[0]
+                else:
+                    yield from compared
+    for prompt in members:
+        note = broken.get(task.group(prompt.example))
+        if note is not None:
+            yield Fault(prompt, note)
+
+
+def with_peers(task: Task, mates: Sequence[Rollout]) -> list[Rollout]:
+    """The rollouts of one group and role, with the scores that `task.compare` adds."""
+    assert task.compare is not None
+    members = sorted(mates, key=lambda rollout: (rollout.example.id, rollout.attempt))
+    found: list[Rollout] = []
+    for rollout, more in zip(members, task.compare(members), strict=True):
+        scores = {**rollout.verdict.scores, **more}
+        found.append(replace(rollout, verdict=replace(rollout.verdict, scores=scores)))
+    return found
 
 
 def _by_role(waiting: list[tuple[_Attempt, Prompt]]) -> list[list[tuple[_Attempt, Prompt]]]:
@@ -248,13 +290,17 @@ def _by_role(waiting: list[tuple[_Attempt, Prompt]]) -> list[list[tuple[_Attempt
 
 
 def _readable(completion: Completion) -> Completion:
-    """Text that cannot be stored is cleaned before it is judged: judging again is the same."""
-    if isinstance(completion.output, str):
-        return replace(completion, output=clean(completion.output))
-    return completion
+    """What is judged is what can be stored, so that judging again is the same."""
+    output = completion.output
+    if isinstance(output, str):
+        return replace(completion, output=clean(output))
+    if output is None or isinstance(output, np.ndarray):
+        return completion
+    return replace(completion, output=revive(plain(output)))
 
 
-def _unsound(task: Task, verdict: object) -> str:
+def unsound(task: Task, verdict: object) -> str:
+    """What is wrong with a verdict itself; empty where nothing is."""
     if not isinstance(verdict, Verdict):
         return f"the verifier returned {type(verdict).__name__}, not a Verdict"
     odd = [name for name, score in verdict.scores.items() if not math.isfinite(score)]

@@ -14,7 +14,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,8 @@ ROOMS: dict[Kind, str] = {
     "policies": "trainers.policies",
 }
 HOUSE = Path(__file__).resolve().parent.parent
+_local: dict[str, ModuleType] = {}
+"""Tasks that this process opened by their path, by name: all that follows may use the name."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,30 @@ def cards(kind: Kind) -> list[Card]:
     """The cards of all files of a kind, by name."""
     found = [read_card(path) for path in _files(kind)]
     for point in _points(kind):
-        origin = importlib.util.find_spec(point.module)
-        if origin is not None and origin.origin:
-            found.append(read_card(Path(origin.origin)))
+        path = _origin(point.module)
+        if path is not None:
+            found.append(replace(read_card(path), name=point.name))
     return sorted(found, key=lambda card: card.name)
 
 
+def card(kind: Kind, name: str) -> Card:
+    """The card of the file that a name, or a path, leads to."""
+    path = name.partition("::")[0]
+    if path.endswith(".py"):
+        return read_card(_there(kind, Path(path)))
+    family = name.partition("/")[0] if kind == "tasks" else name
+    for found in cards(kind):
+        if found.name == family:
+            return found
+    raise UnknownName(name, kind, [member for each in cards(kind) for member in each.members])
+
+
 def read_card(path: Path) -> Card:
-    """The card on top of a file."""
-    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    """The card on top of a file; one that cannot be read says so in its title."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    except (SyntaxError, ValueError, OSError) as error:
+        return Card(path.stem, f"cannot be read: {error}", {}, path)
     first, _, rest = text.partition("\n")
     title = first.partition(": ")[2] or first
     sections: dict[str, str] = {}
@@ -122,6 +139,8 @@ def _load(kind: Kind, name: str) -> tuple[ModuleType, str]:
     path, _, member = name.partition("::")
     if path.endswith(".py"):
         return _from_path(kind, Path(path)), member
+    if kind == "tasks" and name in _local:
+        return _local[name], name
     family = name.partition("/")[0] if kind == "tasks" else name
     member = name if kind == "tasks" and "/" in name else ""
     if any(file.stem == family for file in _files(kind)):
@@ -134,13 +153,9 @@ def _load(kind: Kind, name: str) -> tuple[ModuleType, str]:
 
 
 def _from_path(kind: Kind, path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(
-            f"no file {path}; a {kind.rstrip('s')} may be named by a path ending in .py"
-        )
     wanted = {"tasks": "TASKS", "recipes": "RECIPE", "boards": "BOARD"}.get(kind, "")
     module_name = f"harness_local_{kind}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    spec = importlib.util.spec_from_file_location(module_name, _there(kind, path))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -151,7 +166,26 @@ def _from_path(kind: Kind, path: Path) -> ModuleType:
         raise DataError(f"{path} does not import: {type(error).__name__}: {error}") from error
     if not hasattr(module, wanted):
         raise DataError(f"{path} defines no {wanted}; see `harness new {kind.rstrip('s')}`")
+    if kind == "tasks":
+        _local.update({each.name: module for each in module.TASKS})
     return module
+
+
+def _there(kind: Kind, path: Path) -> Path:
+    if not path.is_file():
+        raise UsageError(
+            f"no file {path}; a {kind.rstrip('s')} may be named by a path ending in .py"
+        )
+    return path
+
+
+def _origin(module: str) -> Path | None:
+    """Where a module lies; its parent packages are imported, itself it is not."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def _files(kind: Kind) -> Iterator[Path]:
@@ -163,3 +197,13 @@ def _files(kind: Kind) -> Iterator[Path]:
 
 def _points(kind: Kind) -> Iterator[Any]:
     yield from entry_points(group=f"harness.{kind}")
+
+
+def source(path: str) -> str:
+    """The text of a file that was named by its path; UsageError or DataError where it has none."""
+    try:
+        return Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise UsageError(f"no file {path}: {error.strerror}") from error

@@ -47,7 +47,9 @@ def bootstrap(
     value = over(range(count))
     rng = np.random.default_rng(seed)
     draws = np.array([over(draw.tolist()) for draw in rng.integers(count, size=(DRAWS, count))])
-    left = [over([*range(skip), *range(skip + 1, count)]) for skip in range(count if count > 1 else 0)]
+    left = [
+        over([*range(skip), *range(skip + 1, count)]) for skip in range(count if count > 1 else 0)
+    ]
     draws = np.sort(draws[np.isfinite(draws)])
     if not np.isfinite(value) or len(draws) < DRAWS / 2 or draws[0] == draws[-1]:
         return _degenerate(metric, value, groups, level)

@@ -29,12 +29,25 @@ def main(arguments: list[str] | None = None) -> None:
     from harness.errors import HarnessError
 
     _speak_utf8()
-    words = sys.argv[1:] if arguments is None else arguments
+    words = _spread(sys.argv[1:] if arguments is None else arguments)
     try:
         _app(words[:1])(words, prog_name="harness")
     except HarnessError as error:
         _complain(str(error))
         sys.exit(error.code)
+
+
+def _spread(words: list[str]) -> list[str]:
+    """`--set a=1 b=2` means `--set a=1 --set b=2`."""
+    spread: list[str] = []
+    setting = False
+    for word in words:
+        follows = setting and "=" in word and not word.startswith("-")
+        if follows and spread[-1] != "--set":
+            spread.append("--set")
+        setting = word == "--set" or follows
+        spread.append(word)
+    return spread
 
 
 def _app(first: list[str]) -> Callable[..., None]:

@@ -34,8 +34,13 @@ def run(
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    thinking: Annotated[
+        bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
+    ] = None,
     max_concurrent: Annotated[int, Flag("--max-concurrent", "-c", min=1)] = 16,
-    api_key_env: Annotated[str, Flag("--api-key-env")] = "OPENAI_API_KEY",
+    api_key_env: Annotated[
+        str, Flag("--api-key-env", help="variable with the key; default OPENAI_API_KEY")
+    ] = "",
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
@@ -47,7 +52,7 @@ def run(
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
     from harness.commands import screen
-    from harness.commands.evaluation import Question, evaluate, prompts_of
+    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
     from harness.commands.opening import ModelOptions, open_model
     from harness.digests import digest
     from harness.errors import IncompleteRun
@@ -79,6 +84,7 @@ def run(
         device=device,
         batch_size=batch_size,
         chat=chat,
+        thinking=thinking,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
         max_concurrent=max_concurrent,
@@ -106,7 +112,7 @@ def run(
     if fresh:
         folder.clear()
     provenance = {"command": ["harness", *sys.argv[1:]]}
-    block = max(64, 2 * batch_size)
+    block = block_size(opened, batch_size)
     outcome = evaluate(question, opened, folder, prompts, block=block, provenance=provenance)
     if outcome.complete:
         from results.record import append
@@ -118,8 +124,9 @@ def run(
         present(outcome)
     if not outcome.complete:
         faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
+        missing = outcome.report["missing"]
         raise IncompleteRun(
-            f"{outcome.report['missing']} rollouts could not be made or judged: {'; '.join(faults)}. "
+            f"{missing} rollouts could not be made or judged: {'; '.join(faults)}. "
             "No number is recorded. The same command again asks for them"
         )
 
@@ -153,10 +160,13 @@ def present(outcome: object) -> None:
         )
         shares = ", ".join(f"{name} {share:.1%}" for name, share in record.reasons.items())
         print(f"verdicts: {shares}")
-    failures = [r for r in outcome.rollouts if r.verdict.reason != "ok"][:3]
-    for rollout in failures:
+    failures = {r.example.id: r for r in outcome.rollouts if r.verdict.reason != "ok"}
+    for rollout in list(failures.values())[:3]:
         said = " ".join(str(rollout.completion.output).split())[-160:]
         print(f"  {rollout.verdict.reason:<10} {rollout.example.id}: {rollout.verdict.note}")
         print(f"             said ...{said!r}")
+    costs = {name: count for name, count in outcome.report["costs"].items() if count}
+    if costs:
+        print(f"costs: {', '.join(f'{name} {count}' for name, count in costs.items())}")
     print(f"everything is in {outcome.folder.path}; look at it with")
     print(f"  harness view {outcome.folder.path}")

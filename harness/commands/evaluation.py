@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,9 @@ from harness import intervals
 from harness.codec import decode
 from harness.commands import screen
 from harness.digests import digest, example_digest, prompt_digest
-from harness.environment import environment, machine
+from harness.environment import commit, environment, machine
 from harness.errors import DataError, UsageError
-from harness.models import Model, Sampling
+from harness.models import Costly, Model, Sampling
 from harness.play import play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
 from results.record import Record
@@ -128,12 +129,18 @@ def evaluate(
         "missing": missing,
         "faults": dict(Counter(fault.note for fault in faults).most_common(20)),
         "metrics": [asdict(record) for record in records],
+        "costs": model.costs if isinstance(model, Costly) else {},
         "tokens": sum(rollout.steps for rollout in rollouts),
         "seconds": seconds,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.finish(report)
     return Outcome(folder, report, records, tuple(rollouts))
+
+
+def block_size(model: Model, batch_size: int) -> int:
+    """Attempts asked at once: what a kill may cost, and how far a model can sort and share."""
+    return 4096 if model.independent else max(64, 4 * batch_size)
 
 
 def stored(folder: RunFolder, examples: Sequence[Example]) -> list[Rollout]:
@@ -167,6 +174,8 @@ def make_records(
     made = []
     for metric in question.metrics():
         found = intervals.estimate(metric, judged, labels if grouped else None)
+        if not math.isfinite(found.value):
+            continue  # no example has a value
         values = intervals.per_example(metric, judged) if metric.each is not None else ()
         made.append(
             Record(
@@ -180,26 +189,27 @@ def make_records(
                 better=metric.better,
                 unit=metric.unit,
                 model=model["name"],
-                model_digest=str(model.get("digest", "")),
+                model_digest=digest(model["weights"]) if "weights" in model else "",
                 recipe=str(provenance.get("recipe", "")),
                 base=str(provenance.get("base", "")),
                 seeds=[question.sampling.seed, *provenance.get("seeds", ())],
                 examples=len(ids),
                 rollouts=question.rollouts,
-                clusters=len(numbers),
+                clusters=len(numbers) if grouped else 0,
                 sampling=asdict(question.sampling),
-                settings={key: asks[key] for key in ("limit", "prompts")},
+                settings={key: asks[key] for key in ("limit", "examples", "prompts")},
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
                 values=[float(value) for value in values],
                 example_ids_digest=digest(ids),
                 cluster_of=[numbers[label] for label in labels] if grouped else [],
                 dtype=str(model.get("dtype", "")),
                 engine=str(model.get("engine", "")),
-                batch=int(model.get("batch_size", 0)),
+                batch=int(model.get("batch", {}).get("rows", 0)),
                 threads=int(model.get("threads", 0)),
                 digest=digest(asks),
                 run=run,
-                commit=environment()["commit"],
+                dataset=question.task.source,
+                commit=commit(),
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=float(provenance.get("seconds", 0.0)),
                 machine=machine(),

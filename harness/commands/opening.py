@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UnknownName, UsageError, need
+from harness.errors import UnknownName, need
 from harness.models import Chance, Gold, Model, Sampling
 from harness.types import Split, Task
 
@@ -29,11 +29,10 @@ class ModelOptions:
     batch_size: int = 16
     chat: bool = True
     thinking: bool | None = None
-    system: str = ""
     allow_pickle: bool = False
     trust_remote_code: bool = False
     max_concurrent: int = 16
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = ""
     output: Path = field(default_factory=lambda: Path("results"))
 
 
@@ -73,6 +72,7 @@ def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any)
         device=options.device,
         batch_size=options.batch_size,
         chat=options.chat,
+        thinking=options.thinking,
         allow_pickle=options.allow_pickle,
         trust_remote_code=options.trust_remote_code,
         **more,
@@ -80,23 +80,23 @@ def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any)
 
 
 def _served(rest: str, sampling: Sampling, options: ModelOptions) -> Model:
+    from harness.endpoint import Endpoint
     from harness.served import Served
 
-    name, _, url = rest.partition("@")
-    if not name or not url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"'served:{rest}' is not served:NAME@URL, as in served:qwen@http://localhost:8000/v1"
-        )
-    return Served(
-        name,
-        url,
-        sampling,
-        max_concurrent=options.max_concurrent,
-        api_key_env=options.api_key_env,
+    thinking = {} if options.thinking is None else {"enable_thinking": options.thinking}
+    endpoint = Endpoint.of(
+        rest,
+        chat=options.chat,
+        concurrency=options.max_concurrent,
+        key_env=options.api_key_env,
+        template=thinking,
     )
+    return Served(endpoint, sampling)
 
 
 def _replay(rest: str, options: ModelOptions) -> Model:
     from harness.replay import Replay
+    from results.run import find_run
 
-    return Replay(rest, output=options.output)
+    path = Path(rest)
+    return Replay(path if path.exists() else find_run(rest, options.output).path)

@@ -12,7 +12,7 @@ def console(*, error: bool = False) -> Any:
     """A rich console on stdout, or on stderr."""
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, soft_wrap=True)
+    return Console(stderr=error, highlight=False, soft_wrap=True, emoji=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -44,7 +44,9 @@ class Cell:
         rng = np.random.default_rng(self.examples)
         sizes: list[int] = []
         while sum(sizes) < self.examples:
-            size = rng.choice([1, 1, 2, 2, 3, 5, 8, 12]) if self.cluster == "ragged" else self.cluster
+            size = (
+                rng.choice([1, 1, 2, 2, 3, 5, 8, 12]) if self.cluster == "ragged" else self.cluster
+            )
             sizes.append(int(size))
         return np.repeat(np.arange(len(sizes)), sizes)[: self.examples]
 

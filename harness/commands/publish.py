@@ -1,0 +1,169 @@
+"""`harness publish`: boards from records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from leaderboards.board import Drawing
+    from results.record import Record
+
+Flag = typer.Option
+KINDS = "md,csv,tex,html"
+SHOWN = 6
+"""Columns of a ranking that a terminal has room for: model, rank, value, interval, n, k."""
+
+
+def run(
+    output: Annotated[Path, Flag("--output-dir", "-o", help="where records and runs lie")] = Path(
+        "results"
+    ),
+    to: Annotated[
+        Path | None, Flag(help="folder of the tables; default leaderboards/tables or OUTPUT/tables")
+    ] = None,
+    board: Annotated[
+        list[str] | None, Flag("--board", help="only this one; a name, or a path ending in .py")
+    ] = None,
+    formats: Annotated[str, Flag("--format", help="of md, csv, tex, html, json")] = KINDS,
+    pictures: Annotated[bool, Flag("--pictures", help="dot plots, and curves of runs")] = False,
+    dry_run: Annotated[bool, Flag("--dry-run", help="print what would be written")] = False,
+    as_json: Annotated[bool, Flag("--json", help="boards and files as JSON")] = False,
+) -> None:
+    """Draw the boards from the records, and write tables and model-card metadata."""
+    from harness import registry
+    from harness.commands import screen
+    from harness.errors import IncompleteRun, UnknownName
+    from harness.journal import write_whole
+    from leaderboards.board import draw
+    from leaderboards.cards import card_files
+    from leaderboards.render import FORMATS, to_json
+    from results.record import load
+
+    kinds = [kind.strip() for kind in formats.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in FORMATS:
+            raise UnknownName(kind, "formats", FORMATS)
+    boards = [registry.board(name) for name in board or [c.name for c in registry.cards("boards")]]
+    found = load(output / "records", screen.say)
+    records = complete(found, output)
+    drawings = [draw(each, records) for each in boards]
+    folder = to or default_folder(output)
+    files = tables(drawings, kinds, folder)
+    if not board:
+        files |= {folder / "cards" / path: text for path, text in card_files(records).items()}
+    if not dry_run:
+        for path, text in files.items():
+            write_whole(path, text)
+    written = list(map(str, files))
+    if pictures:
+        written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
+    if as_json:
+        import msgspec
+
+        drawn = [msgspec.json.decode(to_json(drawing)) for drawing in drawings]
+        screen.emit({"records": len(records), "boards": drawn, "files": written})
+    else:
+        _present(drawings, written, dry_run=dry_run)
+        if not records:
+            screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
+    if found and not records:
+        raise IncompleteRun("every record belongs to a run that is not complete")
+
+
+def tables(drawings: Sequence[Drawing], kinds: Sequence[str], folder: Path) -> dict[Path, str]:
+    """The text of every file of tables, by its place."""
+    from leaderboards.render import FORMATS
+
+    return {
+        folder / f"{drawing.board.name}.{kind}": FORMATS[kind](drawing)
+        for drawing in drawings
+        for kind in kinds
+    }
+
+
+def default_folder(output: Path) -> Path:
+    """The house's own tables for the house's own results; else a folder beside the records."""
+    from harness.registry import HOUSE
+
+    own = (HOUSE / "pyproject.toml").exists() and output.resolve() == HOUSE / "results"
+    return HOUSE / "leaderboards" / "tables" if own else output / "tables"
+
+
+def complete(records: list[Record], output: Path) -> list[Record]:
+    """The records without those of runs that lie here and are not complete, which are told."""
+    from harness.commands import screen
+    from results.record import by_run
+    from results.run import RunFolder
+
+    refused: set[str] = set()
+    for run in by_run(records):
+        folder = RunFolder(output / "runs" / Path(run).name)
+        if (folder.path / "manifest.json").exists():
+            report = folder.report
+            if report is None or report.get("complete") is not True:
+                refused.add(run)
+                screen.say(
+                    f"run {run} is not complete, so its numbers are left out: "
+                    "the command that began it goes on from there"
+                )
+    return [record for record in records if record.run not in refused]
+
+
+def _present(drawings: list[Drawing], written: list[str], *, dry_run: bool) -> None:
+    from harness.commands import screen
+    from leaderboards.text import visible
+
+    for drawing in drawings:
+        for sheet in drawing.sheets:
+            columns = None if drawing.board.layout == "matrix" else SHOWN
+            rows = [[visible(cell) for cell in row[:columns]] for row in sheet.rows]
+            title = f"{drawing.board.title}: {visible(sheet.title)}"
+            screen.table(title, [visible(column) for column in sheet.columns[:columns]], rows)
+            for note in sheet.notes:
+                print(f"  {visible(note, 500)}")
+            print()
+    print(f"{'would write' if dry_run else 'wrote'} {len(written)} files:")
+    cards = [path for path in written if "/cards/" in path]
+    for path in written:
+        if path not in cards:
+            print(f"  {path}")
+    if cards:
+        folder = cards[0].partition("/cards/")[0]
+        print(f"  {folder}/cards: {len(cards)} files, metadata for model cards")
+
+
+def _pictures(drawings: list[Drawing], output: Path, folder: Path, *, dry_run: bool) -> list[str]:
+    """Dot plots of every ranking, and the curve of every run that was trained."""
+    import re
+
+    from harness.commands import screen
+    from harness.errors import DataError
+    from leaderboards.pictures import FORMATS, curve, dots
+
+    written: list[str] = []
+    for drawing in drawings:
+        if drawing.board.layout != "rankings":
+            continue
+        for number, ranking in enumerate(drawing.rankings):
+            if not ranking.places:
+                continue
+            name = f"{ranking.record.task} {ranking.record.metric}"
+            safe = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
+            stem = folder / f"{drawing.board.name}-{number:02}-{safe}"
+            if not dry_run:
+                dots(ranking, stem)
+            written += [f"{stem}.{kind}" for kind in FORMATS]
+    for metrics in sorted((output / "runs").glob("*/metrics.jsonl*")):
+        stem = folder / metrics.parent.name
+        try:
+            if not dry_run:
+                curve(metrics.parent, stem)
+        except DataError as error:
+            screen.say(f"no curve: {error}")
+            continue
+        written += [f"{stem}.{kind}" for kind in FORMATS]
+    return written

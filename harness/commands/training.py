@@ -1,0 +1,359 @@
+"""One training run, from a task, a recipe and a model to a checkpoint: what `train` carries out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.commands import screen
+from harness.commands.opening import ModelOptions, open_model, open_text
+from harness.digests import digest, example_digest, prompt_digest
+from harness.environment import environment
+from harness.errors import IncompleteRun, UsageError
+from harness.journal import Journal
+from harness.models import Model, Sampling
+from harness.types import Rollout, Task
+from results.run import RunFolder, folder_name, line, run_id
+from trainers.loop import Plan, Training, deterministic
+from trainers.policy import Policy
+from trainers.recipe import Recipe
+from trainers.rehearsal import trainable
+from trainers.rewards import paid_scores
+from trainers.text.settings import LoRA
+from trainers.tracking import ABOUT_LOSS
+from trainers.written import difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be learned, by whom, and how."""
+
+    task: Task
+    recipe: Recipe
+    model: str
+    plan: Plan
+    options: ModelOptions
+    roles: Mapping[str, str] = field(default_factory=dict[str, str])
+    lora: int = 0
+    checkpointing: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """Everything that was asked for, for people and for `--dry-run`; opens no model."""
+        examples = trainable(self.task, self.plan.limit)
+        differs = difference(self.recipe, registry.recipe("grpo"))
+        return {
+            "task": self.task.name,
+            "model": self.model,
+            "roles": dict(self.roles),
+            "recipe": repr(self.recipe),
+            "differs from grpo": {name: f"{old} -> {new}" for name, (old, new) in differs.items()},
+            "pays": paid_scores(self.recipe, self.task),
+            "train_examples": len(examples),
+            "dev_examples": min(len(self.task.examples("dev")), self.plan.dev_limit or 10**9),
+            "plan": asdict(self.plan),
+            "options": asdict(self.options) | {"output": str(self.options.output)},
+            "lora": self.lora,
+            "first_prompt": [
+                [m.speaker, m.content] for m in self.task.prompt(examples[0]).spoken()
+            ],
+        }
+
+    def asks(self, policies: Mapping[str, Model]) -> dict[str, Any]:
+        """All that fixes the numbers; its digest names the run."""
+        plan, task = self.plan, self.task
+        examples = trainable(task, plan.limit)
+        return {
+            "task": task.name,
+            "version": task.version,
+            "recipe": repr(self.recipe),
+            "reward": paid_scores(self.recipe, task),
+            "seed": plan.seed,
+            "limit": plan.limit,
+            "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
+            "positions": plan.positions,
+            "examples": digest([example_digest(example) for example in examples]),
+            "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
+            "model": {"name": self.model, **policies["solver"].describe()},
+            "roles": {
+                role: {"name": model.name, **model.describe()}
+                for role, model in policies.items()
+                if role != "solver"
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """How the test split is scored at the end."""
+
+    rollouts: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """Rollouts as lines of the run's journal."""
+
+    journal: Journal
+
+    def keep(self, phase: str, step: int, rollouts: Sequence[tuple[Rollout, float | None]]) -> None:
+        """A line a rollout: phase, split, step, reward, and the rollout itself."""
+        for rollout, reward in rollouts:
+            paid = {} if reward is None else {"reward": reward}
+            self.journal.append(line(rollout, phase=phase, split=phase, step=step, **paid))
+
+    def prune(self, step: int) -> None:
+        """Drop what came after a step."""
+        self.journal.prune(lambda row: row.get("step", step + 1) <= step)
+
+
+def named_models(pairs: Sequence[str]) -> dict[str, str]:
+    """ROLE=MODEL pairs as a table."""
+    table: dict[str, str] = {}
+    for pair in pairs:
+        role, sign, spec = pair.partition("=")
+        if not sign or not role or not spec or role in ("solver", "reference"):
+            raise UsageError(
+                f"--role {pair}: write ROLE=MODEL, as in judge=text:smollm2; the solver is --model"
+            )
+        table[role] = spec
+    return table
+
+
+def carry_out(
+    job: Job, test: Test | None, name: str, *, fresh: bool, command: Sequence[str]
+) -> dict[str, Any]:
+    """Train, or go on, or find that it is done; then score the test split once."""
+    policies = open_policies(job)
+    asks = job.asks(policies)
+    named = folder_name(name) if name else run_id("train", job.task.name, job.model, asks)
+    folder = RunFolder(job.options.output / "runs" / named)
+    if fresh:
+        folder.clear()
+    report = folder.report
+    if report is None:
+        report = _train(job, policies, folder, asks, command)
+    else:
+        folder.begin({"asks": asks})
+        screen.say(f"{folder.path} is complete; --fresh begins anew")
+    if test is not None and job.task.examples("test"):
+        report = {**report, "test": score(job, test, folder, command)}
+    return report
+
+
+def open_policies(job: Job) -> dict[str, Any]:
+    """The learner as `solver`, and a model for each further role."""
+    drawn = Sampling(seed=job.plan.seed)
+    policies: dict[str, Any] = {"solver": _learner(job, job.model, drawn)}
+    for role, spec in job.roles.items():
+        learns = role in job.recipe.roles
+        opened = _learner(job, spec, drawn) if learns else None
+        policies[role] = opened or open_model(spec, job.task, "train", drawn, job.options)
+    absent = [role for role in job.recipe.roles if role not in policies]
+    if absent:
+        raise UsageError(
+            f"{job.recipe.name} lets '{absent[0]}' learn too: give --role {absent[0]}=MODEL"
+        )
+    return policies
+
+
+def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
+    """A text policy with float32 weights; bfloat16 is for what is computed with them."""
+    family, _, rest = spec.partition(":")
+    if family != "text" or not rest:
+        raise UsageError(f"'{spec}' cannot learn; text:PATH, text:smollm2 and text:tiny can")
+    if job.options.dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"--dtype {job.options.dtype}: float32 or bfloat16 is computed with")
+    half = job.options.dtype == "bfloat16"
+    options = replace(job.options, dtype="float32")
+    return open_text(
+        rest,
+        drawn,
+        options,
+        autocast=half,
+        sample_dtype="bfloat16" if half else None,
+        checkpointing=job.checkpointing,
+        adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
+        seed=job.plan.seed,
+    )
+
+
+def _train(
+    job: Job,
+    policies: Mapping[str, Any],
+    folder: RunFolder,
+    asks: Mapping[str, Any],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    deterministic()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"asks": asks, "environment": environment(), "started": started}
+    folder.begin({**manifest, "command": list(command), "base": job.model})
+    differs = difference(job.recipe, registry.recipe("grpo"))
+    for field_name, (old, new) in differs.items():
+        screen.say(f"differs from grpo in {field_name}: {old} -> {new}")
+    begin = time.monotonic()
+    journal = folder.rollouts.open()
+    try:
+        training = Training(
+            job.task, job.recipe, policies, folder.path, job.plan, RunStore(journal)
+        )
+        with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
+            training.report = _Reporter(meter, job.recipe.steps)
+            checkpoint = training.train()
+        journal.close(compress=True)
+    finally:
+        journal.close()
+    share(checkpoint / "solver", folder.path / "policy")
+    report = summary(job, folder, training, time.monotonic() - begin)
+    folder.finish(report)
+    return report
+
+
+def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> dict[str, Any]:
+    """The report of a finished run, from its log."""
+    lines = list(Journal(folder.path / "metrics.jsonl").read())
+    steps = [row for row in lines if "reward" in row]
+    looks = [row for row in lines if "eval/faults" in row]
+    parts = ("generate", "verify", "review", "backward", "optimizer")
+    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in parts}
+    said = sum(row["tokens/generated"] for row in steps)
+    dev = [{n: x for n, x in row.items() if n != "step"} for row in looks]
+    return {
+        "complete": True,
+        "task": job.task.name,
+        "recipe": job.recipe.name,
+        "model": job.model,
+        "steps": job.recipe.steps,
+        "first": steps[0],
+        "last": steps[-1],
+        "dev_first": dev[0] if dev else {},
+        "dev_last": dev[-1] if dev else {},
+        "best": training.best,
+        "faults": sum(row["faults"] for row in steps),
+        "time": spent,
+        "tokens": said,
+        "tokens_per_second": said / max(spent["generate"], 1e-9),
+        "about_loss": ABOUT_LOSS,
+        "policy": str(folder.path / "policy"),
+        "run": str(folder.path),
+        "seconds": round(seconds, 3),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> dict[str, Any]:
+    """The test split, once, through the same code as `harness eval` of the trained model."""
+    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
+    from results.record import append
+
+    recipe, output = job.recipe, job.options.output
+    temperature = recipe.temperature if isinstance(recipe.temperature, int | float) else 1.0
+    most = recipe.max_tokens if isinstance(recipe.max_tokens, int | float) else 512
+    sampling = Sampling(
+        temperature=0.0 if test.rollouts == 1 else temperature,
+        top_p=recipe.top_p,
+        max_tokens=int(most),
+        stop=recipe.stop,
+        seed=job.plan.seed,
+    )
+    question = Question(
+        task=job.task, split="test", rollouts=test.rollouts, limit=test.limit, sampling=sampling
+    )
+    model = open_model(f"text:{trained.path / 'policy'}", job.task, "test", sampling, job.options)
+    prompts = prompts_of(question)
+    asks = question.asks(model, prompts)
+    folder = RunFolder(output / "runs" / run_id("eval", job.task.name, model.name, asks))
+    provenance = {
+        "command": list(command),
+        "recipe": recipe.name,
+        "base": job.model,
+        "seeds": [job.plan.seed],
+    }
+    block = block_size(model, job.options.batch_size)
+    outcome = evaluate(question, model, folder, prompts, block=block, provenance=provenance)
+    if not outcome.complete:
+        raise IncompleteRun(
+            f"{outcome.report['missing']} test rollouts could not be made or judged, so no number "
+            "is recorded. The same command again asks for them"
+        )
+    append(outcome.records, output / "records")
+    return {**outcome.report, "run": str(folder.path)}
+
+
+@dataclass
+class _Reporter:
+    """Tells people how it goes: the bar at every step, a line now and then."""
+
+    meter: screen.Meter
+    steps: int
+    last: int = 0
+
+    def __call__(self, step: int, numbers: Mapping[str, float]) -> None:
+        if "eval/faults" in numbers:
+            found = ", ".join(
+                f"{name.removeprefix('eval/')} {value:.4f}"
+                for name, value in numbers.items()
+                if name != "eval/faults"
+            )
+            screen.say(f"step {step}: dev {found}")
+            return
+        self.meter.advance(step - self.last, int(numbers["tokens/generated"]))
+        self.last = step
+        if step <= 3 or step % max(1, self.steps // 20) == 0:
+            screen.say(
+                f"step {step}: reward {numbers['reward']:.4f}, "
+                f"flat groups {numbers['frac_reward_zero_std']:.0%}, "
+                f"length {numbers['completions/mean_length']:.1f}, "
+                f"{numbers['step_time']:.1f} s"
+            )
+
+
+@contextmanager
+def interruptible(training: Training) -> Generator[None]:
+    """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        if training.stopping:
+            raise KeyboardInterrupt
+        training.stopping = True
+        screen.say(
+            f"finishing step {training.run.step + 1} and saving; once more stops at once, and the "
+            "same command then goes on from the last checkpoint"
+        )
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def share(source: Path, target: Path) -> None:
+    """A copy of a folder that takes no room where the disk can link files; whole or not at all."""
+    draft = target.with_name(f".{target.name}.part")
+    for old in (draft, target):
+        shutil.rmtree(old, ignore_errors=True)
+
+    def place(one: str, other: str) -> None:
+        try:
+            os.link(one, other)
+        except OSError:
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, draft, copy_function=place)
+    draft.replace(target)

@@ -1,0 +1,82 @@
+"""Board: which records stand in a table, and how; `draw` gives its sheets from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from leaderboards.rank import Ranking, rankings
+from leaderboards.sheets import Sheet, matrix_sheets, ranking_sheets
+from results.record import Record, by_run
+
+Layout = Literal["rankings", "matrix"]
+
+
+def everything(record: Record) -> bool:
+    """Every record."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One file of tables."""
+
+    name: str
+    """Of its module."""
+    title: str
+    about: str = ""
+    """A sentence below the title."""
+    rows: Callable[[Record], bool] = everything
+    """Which records it is made of."""
+    columns: tuple[str, ...] = ()
+    """Patterns of metrics, such as `pass@*`; empty for the headline of each task."""
+    layout: Layout = "rankings"
+    """`rankings`: a table for each setting. `matrix`: models down, tasks across."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A board drawn from records."""
+
+    board: Board
+    rankings: tuple[Ranking, ...]
+    reported: tuple[Record, ...]
+    sheets: tuple[Sheet, ...]
+
+
+def draw(board: Board, records: Sequence[Record]) -> Drawing:
+    """The sheets of a board. Reported numbers are never ranked and stand below, apart."""
+    chosen = [record for record in records if board.rows(record)]
+    wanted = _wanted(board, chosen)
+    found = rankings(wanted)
+    reported = tuple(r for r in chosen if r.origin == "reported" and _matches(board, r))
+    layout = matrix_sheets if board.layout == "matrix" else ranking_sheets
+    return Drawing(board, tuple(found), reported, tuple(layout(found, reported)))
+
+
+def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:
+    if board.columns:
+        order = {id(record): _column(board, record) for record in records}
+        measured = [r for r in records if r.origin == "measured" and _matches(board, r)]
+        return sorted(measured, key=lambda record: order[id(record)])
+    return headlines(records)
+
+
+def headlines(records: Sequence[Record]) -> list[Record]:
+    """The first metric of each task, split and recipe in each run: a task's headline is first."""
+    found: dict[tuple[str, ...], Record] = {}
+    for run, members in by_run(records).items():
+        for record in members:
+            found.setdefault((run, record.task, record.split, record.recipe), record)
+    return list(found.values())
+
+
+def _matches(board: Board, record: Record) -> bool:
+    return not board.columns or any(fnmatchcase(record.metric, p) for p in board.columns)
+
+
+def _column(board: Board, record: Record) -> int:
+    hits = (n for n, p in enumerate(board.columns) if fnmatchcase(record.metric, p))
+    return next(hits, len(board.columns))

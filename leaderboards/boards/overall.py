@@ -1,0 +1,14 @@
+"""overall: every model on the headline metric of every task.
+
+Rows     All measured models, in alphabetical order: no rank over all tasks is claimed.
+Columns  The first metric of each task; the rank of a cell is that within its column.
+"""
+
+from leaderboards.board import Board
+
+BOARD = Board(
+    name="overall",
+    title="All tasks",
+    about="The headline metric of each task. Ranks hold within a column; none is claimed over all.",
+    layout="matrix",
+)

@@ -1,0 +1,143 @@
+"""Training that is killed at any moment and run again ends at the numbers of an unbroken run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.journal import Journal
+from tests.killing import harness, kill_at_random, start
+
+TASK = '''
+"""say: say the digit that is shown.
+
+Data     Made here.
+Scores   close: nearness, 0 to 1.
+"""
+
+from harness import Example, Message, Metric, Prompt, Task, Verdict
+
+LETTERS = {"train": "ab", "dev": "c", "test": "d"}
+
+
+def examples(split):
+    return [
+        Example(f"{letter}{digit}", {}, digit) for letter in LETTERS[split] for digit in range(10)
+    ]
+
+
+def verify(example, completion):
+    text = str(completion.output)[:1]
+    if not (text.isascii() and text.isdigit()):
+        return Verdict({"close": 0.0}, reason="no_answer")
+    return Verdict({"close": 1 - abs(int(text) - example.target) / 10}, text)
+
+
+TASKS = [
+    Task(
+        name="say/digits",
+        version=1,
+        examples=examples,
+        prompt=lambda example: Prompt(example, (Message("user", example.id),)),
+        verify=verify,
+        gold=lambda example: str(example.target),
+        metrics=(Metric("close", each=lambda row: sum(v.scores["close"] for v in row) / len(row)),),
+        reward={"close": 1.0},
+    ),
+]
+'''
+COMMAND = (
+    "train say.py --model text:tiny --steps 24 --max-tokens 3 --save-every 3 --dev-every 8 "
+    "--set samplers.prompts=4 --set optimizer.lr=3e-3 --set epochs=2 --no-test --json"
+).split()
+CLOCKS = ("time/", "step_time", "tokens_per_second")
+
+
+def ended(folder: Path) -> tuple[str, list[str], list[str]]:
+    """Digest of the weights, the log without its clocks, and every rollout in order."""
+    (run,) = (folder / "results" / "runs").iterdir()
+    weights = hashlib.sha256((run / "policy" / "model.safetensors").read_bytes()).hexdigest()
+    log = [
+        json.dumps({k: v for k, v in line.items() if not k.startswith(CLOCKS)})
+        for line in Journal(run / "metrics.jsonl").read()
+    ]
+    rollouts = []
+    for line in Journal(run / "rollouts.jsonl").read():
+        line.pop("seconds")
+        rollouts.append(json.dumps(line, sort_keys=True))
+    return weights, log, rollouts
+
+
+def folder(place: Path) -> Path:
+    place.mkdir()
+    (place / "say.py").write_text(TASK)
+    return place
+
+
+def kill_while_learning(place: Path, rng: random.Random) -> bool:
+    """Start the command, and kill it some steps after the log has grown; False if it was over."""
+    logs = [*place.glob("results/runs/*/metrics.jsonl")]
+    before = logs[0].stat().st_size if logs else 0
+    process = start(COMMAND, place)
+    while process.poll() is None:
+        logs = [*place.glob("results/runs/*/metrics.jsonl")]
+        if logs and logs[0].stat().st_size not in (0, before):
+            break
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0.0, 0.6))
+    ended = process.poll() is not None
+    if not ended:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return not ended
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_training_resumes_to_the_same_numbers(tmp_path: Path, kills: int):
+    unbroken, broken = folder(tmp_path / "unbroken"), folder(tmp_path / "broken")
+    begin = time.monotonic()
+    harness(COMMAND, unbroken)
+    seconds = time.monotonic() - begin
+    rng = random.Random(kills)
+    killed = 0
+    for number in range(kills):
+        if number % 3 == 2:  # anywhere, loading included
+            killed += kill_at_random(COMMAND, broken, within=seconds, rng=rng)
+        else:
+            killed += kill_while_learning(broken, rng)
+    harness(COMMAND, broken)
+    assert killed > 0
+    assert ended(broken) == ended(unbroken)
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path):
+    place = folder(tmp_path / "stopped")
+    process = start([*COMMAND, "--steps", "500"], place)
+    for _ in range(600):
+        logs = list(place.glob("results/runs/*/metrics.jsonl"))
+        if logs and logs[0].read_text().count("\n") > 3:
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    (checkpoint,) = sorted(place.glob("results/runs/*/checkpoints/step-*"))[-1:]
+    lines = (checkpoint.parent.parent / "metrics.jsonl").read_text().splitlines()
+    assert int(checkpoint.name.removeprefix("step-")) == json.loads(lines[-1])["step"]
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path: Path):
+    place = folder(tmp_path / "busy")
+    with Journal(place / "results" / "runs" / "mine" / "rollouts.jsonl"):
+        process = start([*COMMAND, "--name", "mine"], place)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "another process writes" in said

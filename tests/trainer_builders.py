@@ -1,0 +1,122 @@
+"""judged, a_run, digits: the few helpers of the trainers' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.models import Sampling
+from harness.types import (
+    Completion,
+    Example,
+    Message,
+    Metric,
+    Prompt,
+    Rollout,
+    Split,
+    Task,
+    Verdict,
+)
+from trainers.batch import Batch
+from trainers.policies.text import TextPolicy, open_text
+from trainers.recipe import Policies, Recipe, Run
+from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.samplers import Uniform
+
+
+def rollout(
+    reward: float = 0.0, *, group: str = "a", attempt: int = 0, steps: int = 3, **more: Any
+) -> Rollout:
+    """One judged attempt of so many steps, whose score `correct` is the reward."""
+    example = Example(group, {"q": group}, "1")
+    prompt = Prompt(example, (Message("user", group),), attempt=attempt)
+    logprobs = np.full(steps, -1.0, np.float32)
+    said = Completion("x" * steps, steps=steps, logprobs=logprobs, **more)
+    verdict = Verdict({"correct": reward}, reason="ok" if reward == 1 else "wrong")
+    return Rollout(((prompt, said),), verdict, group, attempt=attempt)
+
+
+def judged(*groups: float | Sequence[float], steps: Sequence[int] | int = 3) -> Batch:
+    """A batch with these rewards: one group of numbers, or several lists of them."""
+    lists = [groups] if all(isinstance(g, int | float) for g in groups) else groups
+    lengths = iter([steps] * 1000 if isinstance(steps, int) else steps)
+    rollouts = [
+        rollout(float(reward), group=f"g{number}", attempt=attempt, steps=next(lengths))
+        for number, rewards in enumerate(lists)
+        for attempt, reward in enumerate(rewards)  # type: ignore[arg-type]
+    ]
+    longest = max(r.steps for r in rollouts)
+    mask = torch.arange(longest) < torch.tensor([[r.steps] for r in rollouts])
+    batch = Batch.of(rollouts, mask)
+    return batch.but(rewards=batch.scores["correct"].unsqueeze(1))
+
+
+def credited(recipe: Recipe, batch: Batch, run: Run | None = None) -> Batch:
+    """The batch after the recipe's advantages and weights."""
+    run = run or a_run(recipe)
+    for stage in (*recipe.advantages, *recipe.weights):
+        batch = stage(batch, run)
+    return batch
+
+
+def a_run(recipe: Recipe = GRPO, *, task: Task | None = None, policy: Any = None) -> Run:
+    """A run at step 0, on a tiny policy and digits unless others are given."""
+    policy = policy if policy is not None else tiny()
+    return Run(task=task or digits(), recipe=recipe, policies=Policies({"solver": policy}))
+
+
+def tiny(*, max_tokens: int = 4, seed: int = 0, **settings: Any) -> TextPolicy:
+    """A tiny text policy in float32."""
+    sampling = Sampling(max_tokens=max_tokens)
+    return open_text("tiny", sampling, dtype="float32", seed=seed, batch_size=64, **settings)
+
+
+@cache
+def digits(reward: str = "close") -> Task:
+    """Say the digit that is shown; `close` pays every digit by its nearness."""
+
+    def examples(split: Split) -> list[Example]:
+        offset = {"train": 0, "dev": 1, "test": 2}[split]
+        return [
+            Example(f"{letter}{digit}", {"q": f"{letter * (offset + 1)}{digit}"}, digit)
+            for letter in "abcd"
+            for digit in range(10)
+        ]
+
+    def verify(example: Example, completion: Completion) -> Verdict:
+        text = str(completion.output)[:1]
+        if not (text.isascii() and text.isdigit()):
+            return Verdict({"correct": 0.0, "close": 0.0}, reason="no_answer")
+        right = int(text) == example.target
+        close = 1 - abs(int(text) - example.target) / 10
+        reason = "ok" if right else "wrong"
+        return Verdict({"correct": float(right), "close": close}, text, reason)
+
+    def correct(row: Sequence[Verdict]) -> float:
+        return sum(verdict.scores["correct"] for verdict in row) / len(row)
+
+    def close(row: Sequence[Verdict]) -> float:
+        return sum(verdict.scores["close"] for verdict in row) / len(row)
+
+    return Task(
+        name="digits/say",
+        version=1,
+        examples=examples,
+        prompt=lambda example: Prompt(example, (Message("user", example.inputs["q"]),)),
+        verify=verify,
+        gold=lambda example: str(example.target),
+        metrics=(Metric("correct", each=correct), Metric("close", each=close)),
+        reward={reward: 1.0},
+    )
+
+
+def short(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with few steps of few and short attempts."""
+    if isinstance(recipe.samplers, Uniform):
+        recipe = recipe.but(samplers=replace(recipe.samplers, prompts=3, rollouts=4))
+    return recipe.but(**{"steps": 2, "max_tokens": 3, **changes})

@@ -1,0 +1,181 @@
+"""learner: one policy, its recipe and its optimizer; learns from the rollouts of one role."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from harness.errors import DataError, ModelError
+from harness.types import Rollout
+from trainers.batch import Batch
+from trainers.policy import Live, Policy
+from trainers.recipe import AdamW, Recipe, Run
+from trainers.schedules import at
+
+
+@dataclass
+class Learner:
+    """Turns rollouts into optimizer steps."""
+
+    role: str
+    recipe: Recipe
+    policy: Policy
+    positions: int
+    """Of a micro-batch: bounds memory, changes no number."""
+
+    def __post_init__(self) -> None:
+        self.optimizer = make_optimizer(self.recipe.optimizer, self.policy)
+
+    def batch(self, rollouts: Sequence[Rollout], run: Run) -> Batch:
+        """Rollouts after all stages but the losses; DataError where a number is not finite."""
+        mine = replace_recipe(run, self.recipe)
+        batch = Batch.of(rollouts, self.policy.decided(rollouts))
+        for stage in self.recipe.rewards:
+            batch = stage(batch, mine)
+        _finite(batch.rewards, "reward", batch, run)
+        for stage in (*self.recipe.advantages, *self.recipe.weights):
+            batch = stage(batch, mine)
+        _finite(batch.advantages, "advantage", batch, run)
+        _finite(batch.weights, "weight", batch, run)
+        return batch
+
+    def learn(self, batch: Batch, run: Run) -> Batch:
+        """All epochs over a batch; gives it back with the log-probabilities that it was told."""
+        for epoch in range(self.recipe.epochs):
+            batch = self.gradient(batch, run, first=epoch == 0)
+            self._update(batch, run)
+        return batch
+
+    def gradient(self, batch: Batch, run: Run, *, first: bool) -> Batch:
+        """Gradients of the whole batch, in micro-batches whose sum does not depend on the cut.
+
+        In the first epoch the policy is still the one that ratios are taken against, so its review
+        is used twice and no second pass is made.
+        """
+        mine = replace_recipe(run, self.recipe)
+        self.optimizer.zero_grad(set_to_none=True)
+        sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
+        whole = self.recipe.whole_groups
+        old, importance = batch.old_logprobs.clone(), batch.importance.clone()
+        for rows in batch.parts(sizes, self.positions, whole_groups=whole):
+            part = batch.take(rows)
+            steps = part.mask.shape[1]
+            if not bool(part.mask.any()):
+                continue
+            started = time.perf_counter()
+            live = self.policy.review(part.rollouts)
+            if first:
+                part = self._first_review(part, live, run)
+                old[rows, :steps], importance[rows, :steps] = part.old_logprobs, part.importance
+            cost = self._cost(live, part, mine)
+            run.tally.add("time/review", time.perf_counter() - started)
+            started = time.perf_counter()
+            _backward(cost, live)
+            run.tally.add("time/backward", time.perf_counter() - started)
+        return batch.but(old_logprobs=old, importance=importance)
+
+    def _first_review(self, part: Batch, live: Live, run: Run) -> Batch:
+        """What ratios are taken against, and how far the sampler was from it."""
+        reviewed = live.logprobs.detach()
+        told = part.mask & part.sampled_logprobs.isfinite()
+        gap = torch.where(told, reviewed - part.sampled_logprobs, 0.0)
+        ratio = gap.exp().clamp(max=self.recipe.importance_cap)
+        tally = run.tally
+        tally.mean("entropy", live.entropy.detach(), part.mask)
+        if bool(told.any()):
+            tally.mean("sampling/sampling_logp_difference/mean", gap.abs(), told)
+            tally.most("sampling/sampling_logp_difference/max", float(gap.abs().max()))
+            name = "sampling/importance_sampling_ratio"
+            tally.least(f"{name}/min", float(ratio[told].min()))
+            tally.mean(f"{name}/mean", ratio, told)
+            tally.most(f"{name}/max", float(ratio[told].max()))
+        if self.recipe.old_logprobs == "sampled":
+            part = part.but(importance=ratio)
+        return part.but(old_logprobs=reviewed)
+
+    def _cost(self, live: Live, part: Batch, run: Run) -> Float[Tensor, ""]:
+        costs = torch.zeros_like(live.logprobs)
+        for loss in self.recipe.losses:
+            costs = costs + loss(live, part, run)
+        cost = (costs * part.weights).sum()
+        if not math.isfinite(cost.item()):
+            bad = ~(costs * part.weights).isfinite().all(1)
+            raise ModelError(f"the loss is {cost.item()} {_where(part, bad, run)}")
+        run.tally.add("loss", cost.item() / self.recipe.epochs)
+        return cost
+
+    def _update(self, batch: Batch, run: Run) -> None:
+        started = time.perf_counter()
+        settings, learning = self.recipe.optimizer, self.policy.parameters()
+        found = [weight.grad for weight in learning if weight.grad is not None]
+        rate = at(settings.lr, run)
+        run.tally.put("learning_rate", rate)
+        if not found:  # nothing to learn: old momentum alone does not move the weights either
+            run.tally.put("grad_norm", 0.0)
+            return
+        norm = torch.nn.utils.get_total_norm(found)
+        if not bool(norm.isfinite()):
+            nowhere = torch.ones(len(batch.rollouts), dtype=torch.bool)
+            raise ModelError(
+                f"the gradient's norm is {norm.item()} {_where(batch, nowhere, run)}. A smaller "
+                "learning rate, or float32, may help"
+            )
+        if settings.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(learning, settings.max_grad_norm, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.policy.refresh()
+        run.tally.put("grad_norm", norm.item())
+        run.tally.add("time/optimizer", time.perf_counter() - started)
+
+
+def _backward(cost: Float[Tensor, ""], live: Live) -> None:
+    """Gradients of the weights, unless no step of the part has any: flat groups cost no pass."""
+    read = [x for x in (live.logprobs, live.entropy) if x.requires_grad]
+    slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
+    if any(bool(slope.any()) for slope in slopes):
+        torch.autograd.backward(read, list(slopes))
+
+
+def make_optimizer(settings: AdamW, policy: Policy) -> torch.optim.Optimizer:
+    """The optimizer over what learns; the rate is set at each step. Fused wherever torch can."""
+    learning = policy.parameters()
+    fused = all(weight.is_floating_point() for weight in learning)
+    return torch.optim.AdamW(
+        learning,
+        lr=0.0,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=fused and {w.device.type for w in learning} <= {"cpu", "cuda"},
+    )
+
+
+def replace_recipe(run: Run, recipe: Recipe) -> Run:
+    """The same run as the stages of a role see it; memory, ledger and tally are shared."""
+    return run if run.recipe is recipe else replace(run, recipe=recipe)
+
+
+def _finite(x: Float[Tensor, "N #T"], what: str, batch: Batch, run: Run) -> None:
+    bad = ~x.isfinite().all(1)
+    if bool(bad.any()):
+        raise DataError(f"a {what} is not finite {_where(batch, bad, run)}")
+
+
+def _where(batch: Batch, bad: Tensor, run: Run) -> str:
+    """The step, and up to three rollouts."""
+    rows: Int[Tensor, " n"] = bad.nonzero().flatten()
+    named = [
+        f"{batch.rollouts[row].example.id} attempt {batch.rollouts[row].attempt} "
+        f"(scores {dict(batch.rollouts[row].verdict.scores)})"
+        for row in rows[:3].tolist()
+    ]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return f"at step {run.step + 1}, in {'; '.join(named)}{more}"

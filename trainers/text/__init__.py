@@ -1,0 +1,1 @@
+"""The parts of the text policy: loading, chat, drawing, decoding, reviewing."""

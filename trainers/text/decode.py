@@ -1,0 +1,225 @@
+"""The decode loop: many prompts, few rows at a time, each answer given as soon as it is finished.
+
+Prompts are answered in batches of fixed composition (`plan`), so one list of prompts always gives
+one result, bit for bit, on one machine. Equal prompts are prefilled once and their memory is
+repeated. Finished rows leave the batch. Every row draws from uniform numbers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from harness.models import Sampling
+from trainers.text.cache import is_plain, prefill_cache, spread
+from trainers.text.draw import draw
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PREFILL = 8192
+"""Positions that are prefilled at once: bounds the memory of long prompts."""
+LEAVE = 0.85
+"""Finished rows leave when fewer than this share is alive: leaving costs a copy of the cache."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One answer to be drawn."""
+
+    number: int
+    ids: tuple[int, ...]
+    """The prompt's tokens."""
+    budget: int
+    """Tokens that may be drawn."""
+    entropy: tuple[int, ...]
+    """Of the row's own generator of uniform numbers."""
+    ended: Callable[[int], bool] | None = None
+    """Told each token; says whether the text is complete (stop strings)."""
+
+
+@dataclass
+class Drawn:
+    """What was drawn for one job."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ended: bool = False
+    """By an end token or a stop string, not by the budget."""
+    broken: bool = False
+    """The model gave no finite numbers."""
+
+
+def plan(lengths: Sequence[int], rows: int) -> list[list[int]]:
+    """Which prompts share a batch: in order of length, so that little is padded; longest first."""
+    order = sorted(range(len(lengths)), key=lambda number: (-lengths[number], number))
+    return [order[start : start + rows] for start in range(0, len(order), rows)]
+
+
+def decode(
+    model: PreTrainedModel,
+    jobs: Sequence[Job],
+    sampling: Sampling,
+    *,
+    rows: int,
+    ends: frozenset[int],
+) -> Iterator[tuple[Job, Drawn]]:
+    """Each job with what was drawn for it, as soon as it is finished."""
+    plain = is_plain(model)
+    for batch in plan([len(job.ids) for job in jobs], rows):
+        yield from _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain).run()
+
+
+class _Decoding:
+    """One batch on its way."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        jobs: list[Job],
+        sampling: Sampling,
+        ends: frozenset[int],
+        plain: bool,
+    ) -> None:
+        self.model = model
+        self.jobs = jobs
+        self.sampling = sampling
+        self.ends = ends
+        self.plain = plain
+        self.drawn = [Drawn() for _ in jobs]
+        self.rows = list(range(len(jobs)))
+        """Which job each row of the cache belongs to; finished ones until they leave."""
+        self.alive = set(self.rows)
+        table = np.zeros((max(job.budget for job in jobs), len(jobs)))
+        for number, job in enumerate(jobs):
+            table[: job.budget, number] = np.random.default_rng(job.entropy).random(job.budget)
+        self.uniforms: Float[Tensor, "S B"] = torch.from_numpy(table).to(model.device)
+
+    def run(self) -> Iterator[tuple[Job, Drawn]]:
+        with torch.inference_mode():
+            logits, cache = self._prefill()
+        for step in range(len(self.uniforms)):
+            with torch.inference_mode():  # never across a yield: it would leak to the caller
+                ids = self._draw(logits, step)
+            for number in self._note(ids):
+                self.alive.discard(number)
+                yield self.jobs[number], self.drawn[number]
+            if not self.alive:
+                return
+            with torch.inference_mode():
+                ids = self._leave(ids, cache)
+                logits = self._forward(ids, cache)
+
+    def _prefill(self) -> tuple[Float[Tensor, "B V"], Cache]:
+        prompts = list(dict.fromkeys(job.ids for job in self.jobs))
+        width = max(map(len, prompts))
+        part = max(1, PREFILL // width) if self.plain else len(prompts)
+        device = self.model.device
+        parts, lasts, masks = [], [], []
+        for start in range(0, len(prompts), part):
+            ids, mask = left_padded(prompts[start : start + part], width, device)
+            cache = prefill_cache(self.model, plain=self.plain)
+            lasts.append(
+                self.model(
+                    input_ids=ids,
+                    attention_mask=None if bool(mask.all()) else mask,
+                    position_ids=positions(mask),
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits[:, -1]
+            )
+            parts.append(cache)
+            masks.append(mask)
+        places = {prompt: place for place, prompt in enumerate(prompts)}
+        owner = torch.tensor([places[job.ids] for job in self.jobs], device=device)
+        cache = spread(parts, owner, len(self.uniforms))
+        mask = torch.cat(masks).index_select(0, owner)
+        room = mask.new_ones((len(owner), len(self.uniforms)))
+        self.mask: Bool[Tensor, "B L"] = torch.cat([mask, room], dim=1)
+        self.padded = not bool(mask.all())
+        self.seen = width
+        self.lengths: Int[Tensor, " B"] = mask.sum(1)
+        return torch.cat(lasts).index_select(0, owner), cache
+
+    def _draw(self, logits: Float[Tensor, "B V"], step: int) -> Int[Tensor, " B"]:
+        ids, logprobs = draw(logits, self.uniforms[step, self.rows], self.sampling)
+        for number, token, logprob in zip(self.rows, ids.tolist(), logprobs.tolist(), strict=True):
+            if number in self.alive:
+                self.drawn[number].ids.append(token)
+                self.drawn[number].logprobs.append(logprob)
+        return ids
+
+    def _note(self, ids: Int[Tensor, " B"]) -> list[int]:
+        """The jobs that this token finished."""
+        finished = []
+        for number, token in zip(self.rows, ids.tolist(), strict=True):
+            if number not in self.alive:
+                continue
+            job, drawn = self.jobs[number], self.drawn[number]
+            drawn.broken = not np.isfinite(drawn.logprobs[-1])
+            drawn.ended = token in self.ends or (job.ended is not None and job.ended(token))
+            if drawn.ended or drawn.broken or len(drawn.ids) >= job.budget:
+                finished.append(number)
+        return finished
+
+    def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " A"]:
+        if len(self.alive) > LEAVE * len(self.rows):
+            return ids
+        kept = [place for place, number in enumerate(self.rows) if number in self.alive]
+        self.rows = [self.rows[place] for place in kept]
+        index = torch.tensor(kept, device=ids.device)
+        cache.reorder_cache(index)  # type: ignore[arg-type]
+        self.mask = self.mask.index_select(0, index)
+        self.lengths = self.lengths.index_select(0, index)
+        return ids.index_select(0, index)
+
+    def _forward(self, ids: Int[Tensor, " B"], cache: Cache) -> Float[Tensor, "B V"]:
+        self.seen += 1
+        answer = self.model(
+            input_ids=ids.unsqueeze(1),
+            attention_mask=self.mask[:, : self.seen] if self.padded else None,
+            position_ids=self.lengths.unsqueeze(1),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.lengths = self.lengths + 1
+        return answer.logits[:, -1]
+
+
+def left_padded(
+    texts: Sequence[Sequence[int]], width: int, device: torch.device
+) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+    """Token ids, aligned at their end, and where they are."""
+    ids = torch.zeros((len(texts), width), dtype=torch.long)
+    mask = torch.zeros((len(texts), width), dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, width - len(text) :] = torch.tensor(text)
+        mask[row, width - len(text) :] = True
+    return ids.to(device), mask.to(device)
+
+
+def right_padded(
+    texts: Sequence[Sequence[int]], device: torch.device
+) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+    """Token ids, aligned at their start, and where they are."""
+    width = max(map(len, texts))
+    ids = torch.zeros((len(texts), width), dtype=torch.long)
+    mask = torch.zeros((len(texts), width), dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text, dtype=torch.long)
+        mask[row, : len(text)] = True
+    return ids.to(device), mask.to(device)
+
+
+def positions(mask: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
+    """The place of each token in its own text; 0 on padding."""
+    return (mask.long().cumsum(-1) - 1).clamp_(min=0)

@@ -1,0 +1,222 @@
+"""From where a model lies to a model that can be asked, and back to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ModelError
+from trainers.text import files
+from trainers.text.chat import Chat
+from trainers.text.origin import OURS, Origin, find
+from trainers.text.settings import TextSettings
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, and where it came from."""
+
+    spec: str
+    origin: Origin
+    model: PreTrainedModel
+    """The causal model; adapter layers, if any, stand inside it."""
+    chat: Chat
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+    peft: PeftModel | None = None
+    """The same model in its adapter's wrapping."""
+
+
+def load(spec: str, settings: TextSettings) -> Loaded:
+    """The model that a spec names, on its device, in evaluation mode."""
+    from trainers.text.attention import use_ours
+
+    origin = find(spec, settings)
+    if origin.folder is None:
+        model, tokenizer = _made(settings)
+    else:
+        model, tokenizer = _read(origin, origin.folder, settings)
+    model.to(_device(settings.device))  # type: ignore[arg-type]
+    use_ours(model.eval())
+    options = dict(settings.chat_options)
+    if settings.thinking is not None:
+        options["enable_thinking"] = settings.thinking
+    chat = Chat(tokenizer, _context(model, tokenizer), settings.chat, options)
+    peft = None
+    if origin.adapter is not None or settings.adapter is not None:
+        from trainers.text import adapter
+
+        if origin.adapter is not None:
+            peft = adapter.put_on(model, origin.adapter)
+        elif settings.adapter is not None:
+            peft = adapter.fresh(model, settings.adapter, settings.seed)
+    return Loaded(spec, origin, model, chat, _ends(model, tokenizer), peft)
+
+
+def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    import torch
+
+    from trainers.policies.tiny_text import tiny_model, tiny_tokenizer
+
+    model = tiny_model(settings.seed)
+    if settings.dtype != "auto":
+        model = model.to(getattr(torch, settings.dtype))
+    return model, tiny_tokenizer()
+
+
+def _read(
+    origin: Origin, folder: Path, settings: TextSettings
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    opener: Any = AutoModelForCausalLM
+    where: dict[str, Any] = {
+        "trust_remote_code": settings.trust_remote_code,
+        "local_files_only": True,
+    }
+    if origin.gguf is not None:
+        where["gguf_file"] = origin.gguf.name
+    pickled = any(file.match(kind) for file in origin.weights[:1] for kind in files.PICKLED)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **where)
+            model, report = opener.from_pretrained(
+                folder,
+                dtype=settings.dtype,
+                use_safetensors=not pickled and origin.gguf is None,
+                output_loading_info=True,
+                **where,
+            )
+    except Exception as error:  # a broken or foreign checkpoint makes transformers raise anything
+        raise ModelError(_unreadable(origin, error)) from error
+    lost = [*report["missing_keys"], *report["mismatched_keys"]]
+    if lost:
+        raise ModelError(
+            f"{origin.weights[0]} lacks {len(lost)} of the weights of a {type(model).__name__}, "
+            f"such as {sorted(map(str, lost))[0]}; {files.AGAIN}"
+        )
+    if origin.gguf is not None:
+        from trainers.text.gguf import as_checkpoint, mend_tokenizer
+
+        as_checkpoint(model)
+        mend_tokenizer(tokenizer, origin.gguf)
+    return model, tokenizer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars that transformers draws over ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _unreadable(origin: Origin, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    would = "check that the folder is complete and its architecture known to transformers"
+    if "trust_remote_code" in str(error):
+        reason = "it brings its own program"
+        would = "read that program, and if you trust it add --trust-remote-code"
+    return f"{origin.gguf or origin.folder} cannot be opened: {reason}; {would}"
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    config = model.config.get_text_config()
+    known = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
+    rooms = [int(room) for room in known if isinstance(room, int) and 0 < room < 1e9]
+    return min(rooms, default=2048)
+
+
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    config = model.generation_config
+    given = [tokenizer.eos_token_id, config.eos_token_id if config is not None else None]
+    ends: set[int] = set()
+    for each in given:
+        ends.update(each if isinstance(each, list) else [] if each is None else [each])
+    return frozenset(ends)
+
+
+def save(loaded: Loaded, path: Path) -> None:
+    """Write a checkpoint folder, or only the adapter where there is one."""
+    path.mkdir(parents=True, exist_ok=True)
+    if loaded.peft is None:
+        with quiet():
+            loaded.model.save_pretrained(path)
+    else:
+        loaded.peft.save_pretrained(str(path), save_embedding_layers=False)
+        note = {"base": loaded.spec, "folder": str(loaded.origin.folder)}
+        if loaded.origin.adapter is not None:
+            note = files.read_json(loaded.origin.adapter / OURS)
+        (path / OURS).write_text(json.dumps(note, indent=1), "utf-8")
+    loaded.chat.tokenizer.save_pretrained(path)
+
+
+def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mapping[str, Any]:
+    """Weights, engine, precision, template: what decides an answer besides the sampling."""
+    import platform
+
+    import torch
+    import transformers
+
+    cache = settings.cache or files.user_cache()
+    told: dict[str, Any] = {
+        "engine": "grpo-harness decode",
+        "versions": {"torch": str(torch.__version__), "transformers": transformers.__version__},
+        "architecture": type(loaded.model).__name__,
+        "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
+        "revision": loaded.origin.revision,
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "sample_dtype": settings.sample_dtype or str(loaded.model.dtype).removeprefix("torch."),
+        "autocast": "bfloat16" if settings.autocast else None,
+        "device": str(loaded.model.device),
+        "threads": torch.get_num_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "context": loaded.chat.context,
+        "chat_template": loaded.chat.digest if loaded.chat.templated else None,
+        "adapter": asdict(settings.adapter) if settings.adapter is not None else None,
+    }
+    if changed or not loaded.origin.weights:
+        told["weights"] = {"in memory": state_digest(loaded.model)}
+    else:
+        told["weights"] = {
+            file.name: files.known_sha256(file, cache) for file in loaded.origin.weights
+        }
+    return told
+
+
+def state_digest(model: PreTrainedModel) -> str:
+    """sha256 over names and bytes of all weights."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        flat = weight.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,180 @@
+"""Review: the log-probability of steps that were taken, with gradient, and little wasted.
+
+The prompt that the rollouts of a group share is computed once, and its keys and values, gradient
+and all, serve every rollout. The head runs over steps alone (see `head.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from trainers.policy import Live
+from trainers.text.cache import is_plain, prefill_cache, repeat
+from trainers.text.decode import left_padded, positions, right_padded
+from trainers.text.head import judge_steps
+from trainers.text.layout import Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+"""What configurations call a change of logits, which may be too small to be seen by trying."""
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """Reads texts with one model."""
+
+    model: PreTrainedModel
+    """A causal language model; adapters, if any, stand inside its layers."""
+    autocast: bool = False
+    """Compute in bfloat16 what may be; weights and sums stay as they are."""
+    checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+    bare_head: bool = True
+    """Logits are the head's matrix times the last hidden state (see `has_bare_head`)."""
+
+    def review(self, texts: Sequence[Text], rows: int, columns: int) -> Live:
+        """The steps of all texts, scattered to (rows, columns)."""
+        device = self.model.device
+        logprobs = torch.zeros((rows, columns), device=device)
+        mask = torch.zeros((rows, columns), dtype=torch.bool, device=device)
+        if not texts:
+            return Live(logprobs, logprobs, mask)
+        ids, temperatures, place = _steps(texts, device)
+        own = torch.tensor([kept for text in texts for kept in text.own], device=device)
+        with self._precision(), self._saving():
+            found, entropy = self._judged(texts, ids, temperatures)
+        return Live(
+            logprobs.index_put(place, found),
+            logprobs.index_put(place, entropy),
+            mask.index_put(place, own),
+        )
+
+    def _judged(
+        self, texts: Sequence[Text], ids: Int[Tensor, " S"], temperatures: Float[Tensor, " S"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
+        if not self.bare_head:
+            logits = self._read_whole(texts, self.model).float() / temperatures[:, None]
+            scores = logits.log_softmax(-1)
+            taken = scores.gather(-1, ids[:, None]).squeeze(-1)
+            return taken, torch.linalg.vecdot(-scores.exp(), scores)
+        heads = {text.head for text in texts}
+        shared = len(heads) < len(texts) and not self.checkpointing and is_plain(self.model)
+        hidden = self._read_shared(texts) if shared else self._read_whole(texts, self._decoder)
+        head: Any = self.model.get_output_embeddings()
+        weight = head.weight
+        dtype = torch.bfloat16 if self.autocast else weight.dtype
+        return judge_steps(hidden, weight, ids, temperatures, dtype)
+
+    @property
+    def _decoder(self) -> Any:
+        return self.model.get_decoder()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if not self.autocast:
+            return nullcontext()
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Layers keep nothing for the backward pass, though the model is not in training mode."""
+        layers: list[Any] = []
+        if self.checkpointing and torch.is_grad_enabled():
+            modules = self.model.modules()
+            layers = [each for each in modules if isinstance(each, GradientCheckpointingLayer)]
+        for layer in layers:
+            # the flag of the layer alone: what drops out in training stands deeper
+            layer.training = layer.gradient_checkpointing = True
+            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = layer.gradient_checkpointing = False
+
+    def _read_whole(self, texts: Sequence[Text], reader: Any) -> Float[Tensor, "S H"]:
+        """What the model holds before each step (hidden states, or logits of the whole model)."""
+        ids, mask = right_padded([text.ids[:-1] for text in texts], self.model.device)
+        answer = reader(
+            input_ids=ids,
+            attention_mask=None if bool(mask.all()) else mask,
+            position_ids=positions(mask),
+            use_cache=False,
+        )
+        states = answer.logits if reader is self.model else answer.last_hidden_state
+        rows = [row for row, text in enumerate(texts) for _ in text.places]
+        places = [place - 1 for text in texts for place in text.places]
+        return states[torch.tensor(rows), torch.tensor(places)]
+
+    def _read_shared(self, texts: Sequence[Text]) -> Float[Tensor, "S H"]:
+        """The same hidden states, each distinct head of a text read once."""
+        device = self.model.device
+        heads = {head: row for row, head in enumerate(dict.fromkeys(text.head for text in texts))}
+        ids, mask = left_padded(list(heads), max(map(len, heads)), device)
+        cache = prefill_cache(self.model, plain=True)
+        padded = not bool(mask.all())
+        first = self._decoder(
+            input_ids=ids,
+            attention_mask=mask if padded else None,
+            position_ids=positions(mask),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[:, -1:]
+        owner = torch.tensor([heads[text.head] for text in texts], device=device)
+        tails, tail_mask = right_padded([text.tail for text in texts], device)
+        states = first.index_select(0, owner)
+        if tails.shape[1]:
+            whole = torch.cat([mask.index_select(0, owner), tail_mask], dim=1)
+            rest = self._decoder(
+                input_ids=tails,
+                # right padding needs no mask: no step looks at what follows it
+                attention_mask=whole if padded else None,
+                position_ids=positions(whole)[:, mask.shape[1] :],
+                past_key_values=repeat(cache, owner),
+                use_cache=True,
+            ).last_hidden_state
+            states = torch.cat([states, rest], dim=1)
+        rows = [row for row, text in enumerate(texts) for _ in text.places]
+        places = [place - text.prompt for text in texts for place in text.places]
+        return states[torch.tensor(rows), torch.tensor(places)]
+
+
+def _steps(
+    texts: Sequence[Text], device: torch.device
+) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"], tuple[Tensor, Tensor]]:
+    """Token, temperature, and place in (N, T) of every step."""
+    ids = torch.tensor([text.ids[place] for text in texts for place in text.places])
+    temperatures = torch.tensor([each for text in texts for each in text.temperatures])
+    rows = torch.tensor([row for text in texts for row in text.rows])
+    columns = torch.tensor([column for text in texts for column in text.columns])
+    return ids.to(device), temperatures.to(device), (rows.to(device), columns.to(device))
+
+
+@torch.no_grad()
+def has_bare_head(model: PreTrainedModel) -> bool:
+    """Whether logits are the head's matrix times the last hidden state, and nothing else.
+
+    Models that scale or cap their logits, or add a bias, are reviewed through their own forward.
+    """
+    head = model.get_output_embeddings()
+    if head is None or not hasattr(head, "weight") or getattr(head, "bias", None) is not None:
+        return False
+    config = model.config.get_text_config()
+    if any(getattr(config, change, None) is not None for change in LOGIT_CHANGES):
+        return False
+    probe = torch.arange(1, 9, device=model.device).unsqueeze(0)
+    hidden = model.get_decoder()(input_ids=probe, use_cache=False).last_hidden_state
+    ours, theirs = hidden @ head.weight.t(), model(input_ids=probe, use_cache=False).logits
+    near = 1e-4 if ours.dtype == torch.float32 else 1e-2
+    return bool(torch.allclose(ours.float(), theirs.float(), rtol=near, atol=near))

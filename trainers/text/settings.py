@@ -1,0 +1,70 @@
+"""How a text policy is opened: everything that is not the model's name and not the sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import UsageError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """A low-rank adapter to learn instead of all weights: W + (alpha / rank) B A."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+    """Names of the layers to adapt; `all-linear` is every linear layer but the head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """Defaults evaluate a checkpoint as it was written; the trainer asks for more."""
+
+    dtype: Literal["auto"] | Precision = "auto"
+    """Of the weights. `auto` is the checkpoint's own. Learn in float32."""
+    sample_dtype: Precision | None = None
+    """Answer with a copy of the weights in this precision, renewed by `refresh`."""
+    autocast: bool = False
+    """Review in bfloat16 where that is safe, weights and sums as they are."""
+    checkpointing: bool = False
+    """Review with less memory and about half as much time again."""
+    device: str = "auto"
+    """`auto` is the first accelerator, or the processor."""
+    batch_size: int = 16
+    """Rows that are answered together. Part of the result's identity: see `decode.plan`."""
+    adapter: LoRA | None = None
+    chat: bool = True
+    """False: no chat template; messages are joined by blank lines."""
+    thinking: bool | None = None
+    """Given to templates as `enable_thinking`; None leaves the template's default."""
+    chat_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further variables of the template."""
+    base: str | None = None
+    """The base of an adapter, where it is not where the adapter says."""
+    allow_pickle: bool = False
+    """Read pickled weights, which can run any program while they are read."""
+    trust_remote_code: bool = False
+    """Run the program that comes with the checkpoint."""
+    cache: Path | None = None
+    """Where converted checkpoints and digests are kept; None is the user's cache folder."""
+    seed: int = 0
+    """Of what starts at random: `tiny`, and the adapter."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(
+                f"batch_size = {self.batch_size}; at least 1 row is answered at a time"
+            )
+        known = ("auto", "float32", "bfloat16", "float16")
+        for name in (self.dtype, self.sample_dtype):
+            if name is not None and name not in known:
+                raise UsageError(f"no dtype '{name}'; there are {', '.join(known)}")
+        if self.sample_dtype == "auto":
+            raise UsageError("sample_dtype has no 'auto'; leave it out to answer with the weights")

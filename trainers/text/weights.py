@@ -1,0 +1,93 @@
+"""Copies of weights: the one that answers, the frozen one, and the one on disk."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from trainers.text.load import Loaded
+
+
+def sampling_copy(loaded: Loaded, dtype: str | None) -> PreTrainedModel:
+    """The model itself, or a copy of it in that precision with any adapter merged in."""
+    model = loaded.model
+    if dtype is None or (model.dtype == getattr(torch, dtype) and loaded.peft is None):
+        return model
+    return _merged_copy(loaded).to(getattr(torch, dtype))
+
+
+def frozen_copy(loaded: Loaded) -> Loaded:
+    """The same weights, adapter merged in, to be read and never changed."""
+    return replace(loaded, model=_merged_copy(loaded), peft=None)
+
+
+def _merged_copy(loaded: Loaded) -> Any:
+    twin: Any = copy.deepcopy(loaded.model if loaded.peft is None else loaded.peft)
+    if loaded.peft is not None:
+        twin = twin.merge_and_unload()
+    return twin.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
+    """Bring a sampling copy up to date."""
+    if twin is model:
+        return
+    modules = dict(model.named_modules())
+    for name, module in twin.named_modules():
+        source = modules[name]
+        for key, weight in module.named_parameters(recurse=False):
+            weight.copy_(_merged(source, key))
+
+
+def _merged(module: nn.Module, key: str) -> Tensor:
+    """A parameter with the adapter's change added, where there is one."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if not isinstance(module, BaseTunerLayer):
+        return getattr(module, key)
+    layer: Any = module
+    weight = getattr(layer.get_base_layer(), key)
+    if key == "weight":
+        for adapter in layer.active_adapters:
+            weight = weight + layer.get_delta_weight(adapter)
+    return weight
+
+
+@torch.no_grad()
+def load_state(loaded: Loaded, path: Path) -> None:
+    """Copy the weights of a saved folder into the model, exactly."""
+    from trainers.text.files import tensors
+
+    if loaded.peft is not None:
+        from peft import set_peft_model_state_dict
+
+        found = tensors(path, "adapter_model")
+        result = set_peft_model_state_dict(loaded.peft, found)
+        lost = result.unexpected_keys
+    else:
+        state = loaded.model.state_dict()
+        found = tensors(path, "model")
+        lost = sorted(set(found) - set(state))
+        held = {state[name].data_ptr() for name in found if name in state}
+        lost += sorted(name for name, held_by in state.items() if held_by.data_ptr() not in held)
+        for name in set(found) & set(state):
+            if state[name].shape != found[name].shape:
+                lost.append(name)
+            elif not lost:
+                state[name].copy_(found[name])
+    if lost:
+        raise ModelError(
+            f"{path} does not hold the weights of this model ({', '.join(lost[:3])} differ); "
+            "resume with the model that the run was started with"
+        )
