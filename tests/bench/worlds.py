@@ -58,14 +58,19 @@ class Cell:
         """(worlds, N) share of right rollouts, and (worlds,) the true rates."""
         rates = rng.uniform(self.rate - self.window, self.rate + self.window, POINTS)
         rates = np.repeat(rates, -(-worlds // POINTS))[:worlds]
+        if self.cluster == 1:
+            return self._draw_single(rates, rng) / self.rollouts, rates
+        return rng.binomial(self.rollouts, self.rates(rates, rng)) / self.rollouts, rates
+
+    def rates(self, means: Floats, rng: np.random.Generator) -> Floats:
+        """(W,) rates of worlds to (W, N) rates of their examples."""
         labels = self.labels()
         if labels is None:
-            return self._draw_single(rates, rng) / self.rollouts, rates
-        own = _beta(rates[:, None], 1 / self.icc - 1, (worlds, int(labels[-1]) + 1), rng)
-        own = own[:, labels]
-        if self.spread < SAME:
-            own = _beta(own, self.spread, own.shape, rng)
-        return rng.binomial(self.rollouts, own) / self.rollouts, rates
+            own = np.repeat(means[:, None], self.examples, axis=1)
+        else:
+            shape = (len(means), int(labels[-1]) + 1)
+            own = _beta(means[:, None], 1 / self.icc - 1, shape, rng)[:, labels]
+        return own if self.spread == SAME else _beta(own, self.spread, own.shape, rng)
 
     def _draw_single(self, rates: Floats, rng: np.random.Generator) -> Floats:
         """Beta-binomial counts by inverting their distribution, which is quick."""
