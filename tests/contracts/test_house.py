@@ -222,7 +222,7 @@ def flags() -> str:
             else:
                 words = " ".join([*each.opts, *each.secondary_opts])
                 several = " ..." if each.multiple else ""
-                kind = "" if each.is_flag else f" {each.type.name}"
+                kind = "" if each.is_flag else " VALUE"
                 lines.append(f"{name} {words}{kind}{several}")
     return "\n".join(sorted(lines)) + "\n"
 
