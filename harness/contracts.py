@@ -53,6 +53,7 @@ class Subject:
     """Seconds that a verdict may take, whatever the output."""
     splits: dict[Split, Sequence[Example]] = field(default_factory=dict[Split, Sequence[Example]])
     played: list[Rollout] = field(default_factory=list[Rollout])
+    hangs: bool = False
 
     @property
     def sample(self) -> list[Example]:
@@ -84,8 +85,8 @@ def task_contracts(
         except Exception as error:
             wrong.append(f"{type(error).__name__}: {error}")
         findings.append(Finding(name, not wrong, "; ".join((wrong or remarks)[:3])))
-        if name == "there are examples" and wrong:
-            break
+        if subject.hangs or (name == "there are examples" and wrong):
+            break  # what follows would find nothing, or hang too
     return findings
 
 
@@ -243,6 +244,7 @@ def hostile_outputs_are_judged(subject: Subject) -> Iterator[str | Remark]:
                 continue
             except TooLongError:
                 yield f"verify has not come back from {shown} after {10 * subject.patience:g} s"
+                subject.hangs = True
                 return
             seconds = time.perf_counter() - begin
             slowest = max(slowest, seconds)

@@ -8,34 +8,18 @@ better beyond doubt to the last one that is not worse beyond doubt.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.comparing import compare, holm
+from harness.comparing import holm
 from harness.digests import digest
+from leaderboards.pairs import LEVEL, all_pairs, goodness
 from results.record import Record
 
-LEVEL = 0.05
-POWER_Z = 0.8416
-"""Normal quantile of a power of 80 %."""
 FREE_SETTINGS = frozenset({"limit"})
 """Settings that the digest of the examples tells already."""
 FREE_SAMPLING = frozenset({"seed"})
-
-
-@dataclass(frozen=True)
-class Pair:
-    """How two records differ; `difference` is first minus second, turned so that more is better."""
-
-    difference: float
-    p: float
-    """Before any correction."""
-    needed: int | None
-    """About so many examples more would tell them apart with 80 % power; None if they are."""
-    method: str
 
 
 @dataclass(frozen=True)
@@ -111,10 +95,7 @@ def _ranking(records: Sequence[Record]) -> Ranking:
     runs = {id(rows[row]): len(same) for row, same in latest.items()}
     if order[0].better == "neither":
         return Ranking((), tuple(order))
-    pairs = {
-        (i, j): tell_apart(order[i], order[j])
-        for i, j in itertools.combinations(range(len(order)), 2)
-    }
+    pairs = all_pairs(order)
     corrected = dict(zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True))
     ahead, behind = [0] * len(order), [0] * len(order)
     for (i, j), p in corrected.items():
@@ -136,62 +117,6 @@ def _ranking(records: Sequence[Record]) -> Ranking:
             )
         )
     return Ranking(tuple(places))
-
-
-def goodness(record: Record, value: float) -> float:
-    """The value, turned so that more is better."""
-    return -value if record.better == "lower" else value
-
-
-def tell_apart(a: Record, b: Record) -> Pair:
-    """How two records of one setting differ."""
-    same = a.example_ids_digest == b.example_ids_digest != ""
-    if same and a.values and len(a.values) == len(b.values):
-        return _paired(a, b)
-    return _unpaired(a, b)
-
-
-def examples(record: Record, ids: Sequence[str] | None = None) -> dict[str, float]:
-    """Value of each example that has one, by id; by place among the sorted ids without `ids`."""
-    names = ids if ids is not None else [str(number) for number in range(len(record.values))]
-    return {
-        name: value
-        for name, value in zip(names, record.values, strict=True)
-        if not math.isnan(value)
-    }
-
-
-def clusters(record: Record, ids: Sequence[str] | None = None) -> dict[str, str] | None:
-    """Cluster of each example by id; None where each is its own."""
-    if not record.cluster_of:
-        return None
-    names = ids if ids is not None else [str(number) for number in range(len(record.values))]
-    return {name: str(c) for name, c in zip(names, record.cluster_of, strict=True)}
-
-
-def _paired(a: Record, b: Record) -> Pair:
-    left, right = examples(a), examples(b)
-    if not left.keys() & right.keys():
-        return _unpaired(a, b)
-    found = compare(left, right, clusters(a))
-    sign = -1 if a.better == "lower" else 1
-    return Pair(sign * found.difference, found.p, found.needed, found.method)
-
-
-def _unpaired(a: Record, b: Record) -> Pair:
-    """By the intervals alone: each half that faces the other counts as 1.96 standard errors."""
-    difference = goodness(a, a.value) - goodness(b, b.value)
-    top, bottom = (a, b) if a.value >= b.value else (b, a)
-    reach = math.hypot(top.value - top.low, bottom.high - bottom.value)
-    if math.isnan(reach) or math.isinf(reach):
-        return Pair(difference, 1.0, None, "no interval")
-    if difference == 0 or reach <= 0:  # an interval of no width is no proof
-        return Pair(difference, 1.0, None, "intervals")
-    z = 1.96 * abs(difference) / reach
-    p = math.erfc(z / math.sqrt(2))
-    count = min(a.examples, b.examples)
-    needed = math.ceil(count * (((1.96 + POWER_Z) / z) ** 2 - 1))
-    return Pair(difference, p, needed if needed > 0 else None, "intervals")
 
 
 def mixed(found: Iterable[Ranking]) -> Mapping[tuple[str, int, str, str], int]:

@@ -23,7 +23,7 @@ from harness.digests import digest
 from harness.models import Gold, Sampling
 from harness.play import play
 from harness.registry import Card
-from harness.types import Completion, Example, Message, Prompt, Rollout, Task, Verdict
+from harness.types import SPLITS, Completion, Example, Message, Prompt, Rollout, Task, Verdict
 from trainers import written
 from trainers.batch import Batch
 from trainers.learner import Learner
@@ -196,9 +196,8 @@ def _said(number: int) -> Completion:
 
 def _paid_by_digest(task: Task) -> Task:
     """The task with a judge that any output moves; scores keep their names."""
-    split = next((s for s in ("train", "dev", "test") if task.examples(s)), "train")
-    gold = task.prompt(task.examples(split)[0])
-    (judged, *_) = [*play(task.but(compare=None), [gold], Gold(task))]
+    asked = task.prompt(next(example for split in SPLITS for example in task.examples(split)))
+    (judged, *_) = [*play(task.but(compare=None), [asked], Gold(task))]
     names = [*judged.verdict.scores] if isinstance(judged, Rollout) else [*task.reward]
 
     def verify(example: Example, completion: Completion) -> Verdict:

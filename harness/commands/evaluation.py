@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -173,6 +174,8 @@ def make_records(
     made = []
     for metric in question.metrics():
         found = intervals.estimate(metric, judged, labels if grouped else None)
+        if not math.isfinite(found.value):
+            continue  # no example has a value
         values = intervals.per_example(metric, judged) if metric.each is not None else ()
         made.append(
             Record(
@@ -194,7 +197,7 @@ def make_records(
                 rollouts=question.rollouts,
                 clusters=len(numbers) if grouped else 0,
                 sampling=asdict(question.sampling),
-                settings={key: asks[key] for key in ("limit", "prompts")},
+                settings={key: asks[key] for key in ("limit", "examples", "prompts")},
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
                 values=[float(value) for value in values],
                 example_ids_digest=digest(ids),

@@ -38,7 +38,7 @@ def run(
     output: Annotated[Path, typer.Option("--output-dir", "-o")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable receipt")] = False,
 ) -> None:
-    """Derive a run's verdicts, rewards and numbers again, without its model; exits with 0 if all agree."""
+    """Derive a run's verdicts and numbers again without its model; exits with 0 if all agree."""
     from harness.commands import screen
     from results.run import find_run
 
@@ -66,7 +66,10 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
     journal = folder.rollouts
     lines = list(journal.read())
     again = rescore(found, lines, asks.get("reward"))
-    checks = [*again.checks, _data(found, asks), *_numbers(folder, found, asks, again.rollouts)]
+    whole = _whole(folder, found, asks, again.rollouts)
+    checks = [*again.checks, _data(found, asks), whole]
+    if not whole.wrong:
+        checks.append(_numbers(folder, found, asks, again.rollouts))
     checks[0].checked += journal.damaged
     checks[0].wrong += journal.damaged
     then, now = int(asks["version"]), found.version
@@ -122,9 +125,27 @@ def _data(task: Task, asks: Mapping[str, Any]) -> Check:
     return check
 
 
+def _whole(
+    folder: RunFolder, task: Task, asks: Mapping[str, Any], rollouts: Sequence[Rollout]
+) -> Check:
+    """Of a complete evaluation, whether every attempt is there."""
+    from results.rescoring import Check
+
+    check = Check("attempts there")
+    report = folder.report
+    if report is None or not report.get("complete") or "rollouts" not in asks:
+        return check
+    there = {(r.example.id, r.attempt) for r in rollouts if r.role == "solver"}
+    for example in list(task.examples(asks["split"]))[: asks["limit"]]:
+        for attempt in range(asks["rollouts"]):
+            here = (example.id, attempt) in there
+            check.note("" if here else f"{example.id} attempt {attempt} is not stored")
+    return check
+
+
 def _numbers(
     folder: RunFolder, task: Task, asks: Mapping[str, Any], rollouts: Sequence[Rollout]
-) -> list[Check]:
+) -> Check:
     """The report's numbers against those of the new verdicts, to the bit."""
     from dataclasses import asdict
 
@@ -137,9 +158,9 @@ def _numbers(
         return []
     check = Check("numbers")
     report = folder.report
-    if report is None or not report.get("complete"):
-        return [check]
-    sampling = {**asks["sampling"], "stop": tuple(asks["sampling"]["stop"])}
+    if report is None or not report.get("complete") or "metrics" not in asks:
+        return check
+    sampling: dict[str, Any] = {**asks["sampling"], "stop": tuple(asks["sampling"]["stop"])}
     question = Question(
         task=task,
         split=asks["split"],
@@ -161,7 +182,7 @@ def _numbers(
             one, other = then.get(number), now[name].get(number)
             same = digest(one) == digest(other)
             check.note("" if same else f"{name}: {number} {one!r:.60} is now {other!r:.60}")
-    return [check]
+    return check
 
 
 def _print(folder: RunFolder, receipt: Mapping[str, Any]) -> None:
@@ -187,10 +208,13 @@ def _print(folder: RunFolder, receipt: Mapping[str, Any]) -> None:
 
 def _moved(environment: Mapping[str, Any]) -> list[str]:
     """Packages whose version is another one now."""
-    then, now = environment["then"] or {}, environment["now"]
-    old, new = then.get("packages", {}), now["packages"]
+    old, new = (_packages(environment[when]) for when in ("then", "now"))
     return [
         f"{name} {old.get(name, 'none')} -> {new.get(name, 'none')}"
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
+
+
+def _packages(environment: Mapping[str, Any] | None) -> dict[str, str]:
+    return dict(environment["packages"]) if environment else {}

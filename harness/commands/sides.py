@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from harness.digests import digest
 from harness.errors import DataError, HarnessError, IncompleteRun, UnknownName, UsageError
-from leaderboards.rank import FREE_SETTINGS, clusters, examples, setting
+from leaderboards.pairs import clusters, examples
+from leaderboards.rank import FREE_SETTINGS, setting
 from leaderboards.sheets import row_name
 from results.record import Record, record_of
 from results.run import RunFolder, find_run

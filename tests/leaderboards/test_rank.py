@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from leaderboards.board import Board, draw, headlines
-from leaderboards.rank import Ranking, rankings, tell_apart
+from leaderboards.pairs import all_pairs, tell_apart
+from leaderboards.rank import Ranking, rankings
 from leaderboards.sheets import row_names
 from results.record import Record
 from tests.records import a_record
@@ -178,6 +179,23 @@ def test_order_of_records_does_not_move_a_rank():
     expected = ranks(records)
     rng.shuffle(records)
     assert ranks(records) == expected
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in clusters"])
+def test_pairs_decided_by_bounds_are_decided_as_the_test_would(grouped: bool):
+    rng = random.Random(7)
+    more = {"cluster_of": [n // 2 for n in range(N)], "clusters": N // 2} if grouped else {}
+    chances = [rng.random() for _ in range(14)]
+    rows = [a_record(f"m{c}", [float(rng.random() < c) for _ in range(N)], **more) for c in chances]
+    rows.sort(key=lambda record: -record.value)
+    found = all_pairs(rows)
+    bounded = {key: pair for key, pair in found.items() if pair.method.startswith("bounds")}
+    assert 10 < len(bounded) < len(found)
+    for (i, j), pair in bounded.items():
+        exact = tell_apart(rows[i], rows[j])
+        assert pair.difference == pytest.approx(exact.difference)
+        assert exact.p <= pair.p if pair.p < 0.05 else exact.p >= 0.1
+        assert (pair.p * len(found) < 0.05) or pair.p > 0.05
 
 
 def winner(ranking: Ranking) -> bool:
