@@ -154,8 +154,6 @@ def _numbers(
     from harness.models import Sampling
     from results.rescoring import Check
 
-    if "sampling" not in asks:  # a training run: its numbers are its rewards
-        return []
     check = Check("numbers")
     report = folder.report
     if report is None or not report.get("complete") or "metrics" not in asks:
