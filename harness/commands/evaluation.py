@@ -224,7 +224,9 @@ def _ask(
 ) -> list[Fault]:
     journal = folder.rollouts.open()
     try:
-        known = {(row["example"], row["attempt"]) for row in journal.read()}
+        known = {  # the solver's line comes last: with it an attempt is whole
+            (row["example"], row["attempt"]) for row in journal.read() if row["role"] == "solver"
+        }
         if journal.damaged:
             screen.say(f"{journal.damaged} damaged lines of {journal.path} will be made again")
             journal.prune(lambda _: True)

@@ -79,6 +79,7 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
         "task": found.name,
         "version": {"then": then, "now": now},
         "checks": checks,
+        "rewards": "stages" if "recipe" in asks and not asks.get("reward") else "verdicts",
         "rollouts_digest": again.digest,
         "environment": {"then": manifest.get("environment"), "now": environment()},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,16 +113,15 @@ def _data(task: Task, asks: Mapping[str, Any]) -> Check:
     from results.rescoring import Check
 
     check = Check("data digests")
-    if "examples" not in asks or "split" not in asks:
-        return check
-    examples = list(task.examples(asks["split"]))[: asks.get("limit")]
+    examples = list(task.examples(asks.get("split", "train")))[: asks.get("limit")]
     now = {
         "examples": digest([example_digest(example) for example in examples]),
         "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
     }
     for name, found in now.items():
-        then = asks.get(name, found)
-        check.note("" if found == then else f"{name} had digest {then} and have {found} now")
+        if name in asks:
+            same = found == asks[name]
+            check.note("" if same else f"{name} had digest {asks[name]} and have {found} now")
     return check
 
 
@@ -196,6 +196,8 @@ def _print(folder: RunFolder, receipt: Mapping[str, Any]) -> None:
             f"  the task had version {version['then']} then and has {version['now']} now: its "
             "verdicts need not be the same. Check out the commit of then to compare like with like"
         )
+    if receipt["rewards"] == "stages":
+        print("  the recipe pays by stages of its own: its rewards are not derived from verdicts")
     moved = _moved(receipt["environment"])
     if moved:
         print(f"  other versions now: {', '.join(moved)}")
