@@ -36,7 +36,12 @@ Labels = Sequence[str] | NDArray[Any]
 
 PRIOR = 2.0
 """Clusters that a normal spread is worth when the degrees of freedom are estimated."""
-LUMPS = 1.8
+POW=2.0
+CN=1.0
+CU=1.0
+CP=2.0
+RP=1.0
+LUMPS = 3.0
 """How strongly unequal lumps of success cut the effective size."""
 JEFFREYS = 10.0
 """Successes (or failures) from which the Beta limits are those of Jeffreys."""
@@ -146,20 +151,23 @@ def effective_size(values: Floats, groups: Clusters, *, level: float) -> Size:
         skew = (terms * residuals).mean(axis=-1) / np.sqrt((residuals**2).sum(axis=-1))
     flat = (residuals**2).sum(axis=-1) <= 1e-20 * examples
     design = np.where(flat, most, np.minimum(design, most))
-    spread = PRIOR * 2 * (1 - design / most)
-    uncertainty = ((terms**2).mean(axis=-1) + spread / len(sizes)) / (len(sizes) + PRIOR)
+    # a sample of G normal values has a kurtosis of 3 (G - 1) / (G + 1) only
+    missing = 6 / (groups.effective + 1) * (1 - design / most)
+    uncertainty = ((terms**2).mean(axis=-1) + missing) / max(len(sizes) - 1, 1)
     known = np.isfinite(uncertainty)
     ordinary = max(groups.effective - 1, 1.0)
     degrees = np.where(known, 2 / np.maximum(uncertainty, 2e-9), np.where(flat, 1e9, ordinary))
     normal = normal_quantile(level)
     confidence = (normal / stdtrit(np.maximum(degrees, 1.0), (1 + level) / 2)) ** 2
-    informative = np.minimum(_kish(sums), _kish(sizes - sums)) ** 3
-    plain = examples / ((informative * design + most) / (informative + 1))
+    seen = np.minimum(_kish(sums), _kish(sizes - sums))
+    unknown = np.clip(1 - seen / groups.effective, 0, 1) / (1 + seen**3)
+    unknown = np.where(flat, 1.0, unknown)
+    plain = examples / ((1 - unknown) * design + unknown * most)
     fewer = plain * np.minimum(mean, 1 - mean)
     slack = np.where(flat, 0.0, 1 - design / most**2)
     # a large lump that was not seen yet: only where few successes or failures were
-    unseen = slack / (1 + (fewer * groups.effective / len(sizes)) ** 2)
-    lean = np.where(known, LUMPS * normal * skew * (1 - 2 * mean), 0.0)
+    unseen = slack / (1 + (fewer * (groups.effective / len(sizes))**RP/(CN-(CN-CU)/most)) ** CP)
+    lean = LUMPS * np.where(known, np.maximum(normal * skew * (1 - 2 * mean), 0.0), 0.0)**POW
     return Size(plain, plain * confidence * (1 - unseen) * np.exp(-np.clip(lean, 0.0, 1.0)))
 
 
