@@ -2,7 +2,7 @@
 
 A rollout is judged again from what is stored of it, by the task as it is now, and compared with
 the stored verdict to the bit: scores, answer and reason. Dialogues are replayed turn by turn;
-scores of groups are compared anew; a training reward is the weighted sum of the stored weights.
+scores of groups are compared anew; a training reward is float32 of the exact weighted sum.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from harness.codec import decode, plain
 from harness.digests import digest, prompt_digest
@@ -230,7 +232,8 @@ def _reward_complaint(key: Key, stored: Any, verdict: Verdict, weights: Mapping[
     absent = [name for name in weights if name not in verdict.scores]
     if absent:
         return f"{_place(key)}: the verdict has no score {', '.join(absent)}"
-    now = math.fsum(weight * verdict.scores[name] for name, weight in weights.items())
+    exact = math.fsum(weight * verdict.scores[name] for name, weight in weights.items())
+    now = float(np.float32(exact))  # as trainers hold rewards
     return "" if now == stored else f"{_place(key)}: reward {stored!r} is now {now!r}"
 
 

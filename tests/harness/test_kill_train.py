@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.rescore import receipt_of
+from harness.commands.receipts import receipt_of
 from harness.journal import Journal
 from results.run import RunFolder
 from tests.killing import harness, kill_at_random, start

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from harness import Completion, Example, Message, Prompt, Rollout, Task, Verdict
@@ -183,7 +184,7 @@ def test_a_group_that_lost_its_best_is_found():
 
 def paid(pay: Callable[[dict[str, Any]], float]) -> Lines:
     lines = stored(a_task(), phase="train", split="train", step=3)
-    return [{**each, "reward": pay(each["verdict"]["scores"])} for each in lines]
+    return [{**each, "reward": float(np.float32(pay(each["verdict"]["scores"])))} for each in lines]
 
 
 def test_training_rewards_are_the_weighted_scores_to_the_bit():
@@ -192,7 +193,7 @@ def test_training_rewards_are_the_weighted_scores_to_the_bit():
     found = rescore(a_task(), lines, weights)
     assert found.agrees
     assert found.checks[-1] == Check("training rewards", 12)
-    off = paid(lambda scores: scores["correct"] + 0.30000000000000004 * scores["near"])
+    off = paid(lambda scores: scores["correct"] + 0.3000001 * scores["near"])
     assert wrong(rescore(a_task(), off, weights).checks)["training rewards"] > 0
     unknown = rescore(a_task(), lines, {"close": 1.0})
     assert wrong(unknown.checks) == {"training rewards": 12}
