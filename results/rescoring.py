@@ -51,7 +51,9 @@ class Rescored:
 
     checks: tuple[Check, ...]
     rollouts: tuple[Rollout, ...]
-    """Judged again, in the order of the lines; of the phase `eval` those of the last asking."""
+    """Judged again."""
+    keys: tuple[Key, ...]
+    """Of each rollout, where it belongs: (phase, step, split, example, attempt)."""
     digest: str
     """Names all that is stored, whatever its order in the file, but for how long judging took."""
 
@@ -96,15 +98,17 @@ def rescore(
             else:
                 verdicts.note(f"{_place(attempt.key)}: {found}")
     again: list[Rollout] = []
+    keys: list[Key] = []
     for attempt, rollout in _with_scores_of_groups(task, attempts):
         line = attempt.lines[rollout.role]
         again.append(rollout)
+        keys.append(attempt.key)
         verdicts.note(_verdict_complaint(attempt.key, line["verdict"], rollout.verdict))
         if "reward" in line and reward is not None:
             paid.note(_reward_complaint(attempt.key, line["reward"], rollout.verdict, reward))
     told = sorted(digest(_told(line)) for each in attempts for line in each.lines.values())
     checks = [read, prompts, verdicts, *([paid] if paid.checked else [])]
-    return Rescored(tuple(checks), tuple(again), digest(told))
+    return Rescored(tuple(checks), tuple(again), tuple(keys), digest(told))
 
 
 def _attempts(task: Task, lines: Iterable[Line], read: Check) -> Iterator[_Attempt]:

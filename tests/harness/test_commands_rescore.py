@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,61 @@ def test_an_unknown_run_is_a_usage_error(tmp_path: Path):
     said = command("rescore", "nothing", "-o", tmp_path)
     assert said.code == 2
     assert "no run 'nothing'" in said.err
+
+
+@pytest.mark.parametrize("text", ["{}", '{"asks": 3}', '{"asks": {"task": "mathqa/arith1"}}', "x"])
+def test_a_manifest_that_is_none_is_a_data_error(run: Path, text: str):
+    (run / "manifest.json").write_text(text)
+    said = command("rescore", run)
+    assert said.code == 3
+    assert said.err.startswith("error: ")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training run of the tiny policy."""
+    place = tmp_path_factory.mktemp("trained")
+    words = "train mathqa/arith1 -m text:tiny --steps 2 --max-tokens 4 --dev-every 1 --dev-limit 4"
+    sizes = ["--set", "samplers.prompts=2", "--set", "samplers.rollouts=3", "--no-test"]
+    said = command(*words.split(), *sizes, "-o", place)
+    assert said.code == 0, said.err
+    (folder,) = (place / "runs").iterdir()
+    return folder
+
+
+@pytest.fixture
+def training(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    return tmp_path / "run"
+
+
+def test_a_training_run_agrees(training: Path):
+    said = command("rescore", training)
+    assert said.code == 0, said.out
+    receipt = json.loads((training / "receipt.json").read_text())
+    checked = {check["what"]: check["checked"] for check in receipt["checks"]}
+    assert checked["training rewards"] == 2 * 2 * 3
+    assert checked["verdicts"] == 2 * 2 * 3 + 3 * 4
+    assert checked["numbers logged"] > 3 * 5
+
+
+def test_a_reward_that_is_no_score_is_found(training: Path):
+    lines_of(training, lambda n, line: "reward" not in line or line.update(reward=0.5) is None)
+    said = command("rescore", training, "--json")
+    assert said.code == 1
+    assert wrong(json.loads(said.out)) == {"training rewards": 12}
+
+
+def test_a_step_that_is_gone_is_found(training: Path):
+    lines_of(training, lambda n, line: (line["phase"], line["step"]) != ("train", 2))
+    said = command("rescore", training, "--json")
+    assert said.code == 1
+    assert set(wrong(json.loads(said.out))) == {"numbers logged"}
+
+
+def test_a_dev_score_that_was_changed_is_found(training: Path):
+    path = training / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"eval/pass@1":0.0', '"eval/pass@1":0.25', 1))
+    said = command("rescore", training, "--json")
+    assert said.code == 1
+    assert wrong(json.loads(said.out)) == {"numbers logged": 1}
