@@ -3,21 +3,27 @@
 It is right at the edges (3 of 3 is not 1 +- 0), for binary scores as for averages of rollouts, for
 single examples as for clusters; `results/interval_coverage.md` shows its simulated coverage.
 
-For x in [0, 1] with mean m over N examples:
+For x in [0, 1] with mean m over N examples in G clusters (an example alone is a cluster of one):
 
-1. Design effect: d = Var(m) N / (m (1 - m)), with Var(m) from sums within clusters. Binary scores of
-   single examples give d = 1 exactly; averages of rollouts less; correlated clusters more.
-2. Few informative clusters (or none that differ) say little about d, so it is drawn to its largest possible value d_max:
-   (K^3 d + d_max) / (K^3 + 1) for K effective clusters (Kish) with successes, or failures if fewer.
-3. Effective size n = N / d, cut by (z / t)^2 where d is itself uncertain: the degrees of freedom of t
-   follow from the spread of the terms of log d (infinite for binary scores, G - 1 for normal ones).
-4. If successes come in lumps of unequal size, then m and d are too low together. The regression of
-   log d on m says by how much n is too large at the far limit; n is cut by that, never raised.
-5. Beta quantiles at k = m n successes and n - k failures, between Clopper-Pearson (k = 0) and Jeffreys
-   (k >= 10), as coverage is then at least 0.93 at the lattice's worst points and 0.95 on average.
+1. Design effect: d = Var(m) N / (m (1 - m)), with Var(m) from sums within clusters. Binary scores
+   of single examples give d = 1 exactly; averages of rollouts less; correlated clusters more.
+2. Where successes (or failures) stand in few of the clusters, d is drawn towards its largest
+   value d_max, that of clusters which are right or wrong as a whole. So it is where nothing
+   differs.
+3. Effective size n = N / d, cut by (z / t)^2 where d is itself uncertain: the degrees of freedom
+   of t follow from the spread of the terms of log d (infinite for binary scores, G - 1 for normal
+   ones).
+4. Lumps of success of unequal size make m and d too low together. How log d leans on m is a
+   regression over clusters; its square cuts n. With very few successes or failures, a lump not
+   seen yet may be larger than all that were: this cuts n too.
+5. Beta quantiles at k = m n successes and n - k failures, from Clopper-Pearson (k = 0) to Jeffreys
+   (k >= 10).
 
-Sources: Kish 1965 (design effect), Korn and Graubard 1998 (Beta limits at an effective size), Brown,
-Cai and DasGupta 2001 (Jeffreys), Bell and McCaffrey 2002 (residuals of unequal clusters).
+Steps 1, 3 and 5 are from the sources; the forms of 2 and 4 and the three constants are ours, chosen
+by simulation on a part of the grid that the page shows, with other random worlds.
+
+Sources: Kish 1965 (design effect), Korn and Graubard 1998 (Beta limits at an effective size),
+Brown, Cai and DasGupta 2001 (Jeffreys), Bell and McCaffrey 2002 (residuals of unequal clusters).
 """
 
 from __future__ import annotations
@@ -34,14 +40,9 @@ from harness.errors import UsageError
 Floats = NDArray[np.float64]
 Labels = Sequence[str] | NDArray[Any]
 
-PRIOR = 2.0
-"""Clusters that a normal spread is worth when the degrees of freedom are estimated."""
-POW=2.0
-CN=1.0
-CU=1.0
-CP=2.0
-RP=1.0
-LUMPS = 3.0
+UNSEEN = 2.5
+"""Effective successes (or failures) of clusters at which an unseen lump halves what they say."""
+LEAN = 5.0
 """How strongly unequal lumps of success cut the effective size."""
 JEFFREYS = 10.0
 """Successes (or failures) from which the Beta limits are those of Jeffreys."""
@@ -86,7 +87,7 @@ class Clusters:
 
 
 def standard_error(values: Floats, groups: Clusters) -> Floats:
-    """sqrt(G / (G - 1) sum u_g^2) / N with residual sums u_g; (..., N) to (...); NaN for one cluster.
+    """sqrt(G / (G - 1) sum u_g^2) / N, residual sums u_g: (..., N) to (...); NaN for one cluster.
 
     For single examples this is sd / sqrt(N). Source: clustered standard errors as Inspect has them.
     """
@@ -108,7 +109,7 @@ def bounds(values: Floats, groups: Clusters, *, level: float = 0.95) -> tuple[Fl
 
 
 def beta_limits(
-    mean: Floats, plain: Floats | float, cut: Floats | float, *, level: float
+    mean: Floats | float, plain: Floats | float, cut: Floats | float, *, level: float
 ) -> tuple[Floats, Floats]:
     """Step 5: limits of a share `mean` seen in `cut` binary examples (`plain` decides the edge)."""
     from scipy.special import betaincinv
@@ -138,37 +139,49 @@ def effective_size(values: Floats, groups: Clusters, *, level: float) -> Size:
     mean = values.mean(axis=-1)
     sums = groups.sums(values)
     residuals = sums - sizes * mean[..., None]
-    share = sizes / examples
-    leverage = np.minimum(1 - share, 1 - 2 * share + (share**2).sum())
-    most = float((sizes**2).sum() / examples)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (residuals**2 / leverage).sum(axis=-1) / examples**2
-        # E[m (1 - m)] falls short of p (1 - p) by the variance of m
-        design = variance * examples / (mean * (1 - mean) + variance)
-        lumps = residuals**2 / (residuals**2).mean(axis=-1, keepdims=True) - 1
-        slope = (1 - 2 * mean) / (mean * (1 - mean)) / sizes.mean()
-        terms = lumps - slope[..., None] * residuals
-        skew = (terms * residuals).mean(axis=-1) / np.sqrt((residuals**2).sum(axis=-1))
     flat = (residuals**2).sum(axis=-1) <= 1e-20 * examples
-    design = np.where(flat, most, np.minimum(design, most))
+    most = float((sizes**2).sum() / examples)
+    design = np.where(flat, most, np.minimum(_design(residuals, mean, sizes), most))
+    doubt, skew = _doubt(residuals, mean, sizes)
+    known = np.isfinite(doubt)
     # a sample of G normal values has a kurtosis of 3 (G - 1) / (G + 1) only
-    missing = 6 / (groups.effective + 1) * (1 - design / most)
-    uncertainty = ((terms**2).mean(axis=-1) + missing) / max(len(sizes) - 1, 1)
-    known = np.isfinite(uncertainty)
-    ordinary = max(groups.effective - 1, 1.0)
-    degrees = np.where(known, 2 / np.maximum(uncertainty, 2e-9), np.where(flat, 1e9, ordinary))
+    doubt = (doubt + 6 / (groups.effective + 1) * (1 - design / most)) / max(len(sizes) - 1, 1)
+    ordinary = np.where(flat, 1e9, max(groups.effective - 1, 1.0))
+    degrees = np.where(known, np.maximum(2 / np.maximum(doubt, 2e-9), 1.0), ordinary)
     normal = normal_quantile(level)
-    confidence = (normal / stdtrit(np.maximum(degrees, 1.0), (1 + level) / 2)) ** 2
+    confidence = (normal / stdtrit(degrees, (1 + level) / 2)) ** 2
+
     seen = np.minimum(_kish(sums), _kish(sizes - sums))
     unknown = np.clip(1 - seen / groups.effective, 0, 1) / (1 + seen**3)
     unknown = np.where(flat, 1.0, unknown)
     plain = examples / ((1 - unknown) * design + unknown * most)
-    fewer = plain * np.minimum(mean, 1 - mean)
+
+    fewer = plain * np.minimum(mean, 1 - mean) * groups.effective / len(sizes)
     slack = np.where(flat, 0.0, 1 - design / most**2)
-    # a large lump that was not seen yet: only where few successes or failures were
-    unseen = slack / (1 + (fewer * (groups.effective / len(sizes))**RP/(CN-(CN-CU)/most)) ** CP)
-    lean = LUMPS * np.where(known, np.maximum(normal * skew * (1 - 2 * mean), 0.0), 0.0)**POW
-    return Size(plain, plain * confidence * (1 - unseen) * np.exp(-np.clip(lean, 0.0, 1.0)))
+    unseen = slack / (1 + (fewer / (UNSEEN - (UNSEEN - 1) / most)) ** 2)
+    lean = np.where(known, np.maximum(normal * skew * (1 - 2 * mean), 0.0), 0.0)
+    return Size(plain, plain * confidence * (1 - unseen) * np.exp(-np.minimum(LEAN * lean**2, 1)))
+
+
+def _design(residuals: Floats, mean: Floats, sizes: Floats) -> Floats:
+    """(..., G) residual sums to the design effect (...); 1 for binary scores of single examples."""
+    examples = sizes.sum()
+    share = sizes / examples
+    leverage = np.minimum(1 - share, 1 - 2 * share + (share**2).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (residuals**2 / leverage).sum(axis=-1) / examples**2
+        # E[m (1 - m)] falls short of p (1 - p) by the variance of m
+        return variance * examples / (mean * (1 - mean) + variance)
+
+
+def _doubt(residuals: Floats, mean: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """Mean square of the terms of log d, and their lean on m: both (...), NaN without spread."""
+    squares = residuals**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (1 - 2 * mean) / (mean * (1 - mean)) / sizes.mean()
+        terms = squares / squares.mean(axis=-1, keepdims=True) - 1 - slope[..., None] * residuals
+        skew = (terms * residuals).mean(axis=-1) / np.sqrt(squares.sum(axis=-1))
+    return (terms**2).mean(axis=-1), skew
 
 
 def normal_quantile(level: float) -> float:

@@ -1,8 +1,9 @@
 """Intervals: how far a score measured on these examples may be from the score on all such examples.
 
 The unit is the example, or the cluster that a task declares (scene, paraphrase set, day block);
-rollouts of one example never count as independent evidence. Means of bounded values have Beta limits at
-an effective size (`harness.bounded`), means of unbounded ones Student's, corpus metrics a bootstrap.
+rollouts of one example never count as independent evidence. Means of bounded values have Beta
+limits at an effective size (`harness.bounded`), means of unbounded ones Student's, metrics of the
+whole corpus a bootstrap.
 """
 
 from __future__ import annotations

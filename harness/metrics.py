@@ -1,8 +1,8 @@
 """Metrics: what becomes of the verdicts of many rollouts.
 
-Factories give a `Metric` for a task's list; the pure functions below them hold the formulas. n is the
-number of rollouts of an example, c how many of them are right, k how many a user would draw. Each metric
-is undefined for n < k, says so through `Metric.needs`, and refuses.
+Factories give a `Metric` for a task's list; the pure functions below them hold the formulas. n is
+the number of rollouts of an example, c how many of them are right, k how many a user would draw.
+Metrics of k are undefined for n < k, say so through `Metric.needs`, and refuse.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def mean_where(
     better: Better = "higher",
     unit: str = "",
 ) -> Metric:
-    """Mean of a score over the rollouts whose score `where` is 1; an example without any is left out."""
+    """Mean of a score over rollouts whose score `where` is 1; examples without one are left out."""
     return Metric(
         f"{score}|{where}",
         each=lambda row: _mean([scored(v, score) for v in row if _right(v, where)]),
@@ -179,8 +179,8 @@ def mg_pass_at_k(n: int, c: int, k: int) -> float:
 def maj_at_k(sizes: Sequence[int], right: Sequence[float], n: int, k: int) -> float:
     """Expected credit of a vote among k of n rollouts, of which sizes[j] gave answer j.
 
-    right[j] in [0, 1] is what answer j is worth; n - sum(sizes) rollouts do not vote. Exact up to 128
-    rollouts, beyond that the mean over 1000 subsets drawn from a fixed seed.
+    right[j] in [0, 1] is what answer j is worth; n - sum(sizes) rollouts do not vote. Exact up to
+    128 rollouts, beyond that the mean over 1000 subsets drawn from a fixed seed.
     """
     _check(n, 0, k)
     if sum(sizes) > n or len(sizes) != len(right):

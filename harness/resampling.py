@@ -1,7 +1,7 @@
 """Resampling: the bootstrap for metrics of a whole corpus, which have no value of one example.
 
-Own code instead of `scipy.stats.bootstrap`, for three reasons: a draw may leave a ratio undefined, a
-corpus without spread must not get an interval without width, and clusters are drawn whole.
+Own code instead of `scipy.stats.bootstrap`, for three reasons: a draw may leave a ratio undefined,
+a corpus without spread must not get an interval without width, and clusters are drawn whole.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _bca(
     from scipy.special import ndtr, ndtri, stdtrit
 
     below = (np.sum(draws < value) + 0.5 * np.sum(draws == value)) / len(draws)
-    bias = float(ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
+    bias = float(ndtri(float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))))
     gaps = np.nanmean(left) - left[np.isfinite(left)]
     spread = float((gaps**2).sum()) ** 1.5
     lean = float((gaps**3).sum()) / (6 * spread) if spread > 0 else 0.0
@@ -81,7 +81,7 @@ def _bca(
     for quantile in (-reach, reach):
         moved = bias + quantile
         corrected = bias + moved / max(1 - lean * moved, 0.1)
-        found.append(float(np.quantile(draws, float(ndtr(corrected)))))
+        found.append(float(np.quantile(draws, float(ndtr(float(corrected))))))
     return found[0], found[1]
 
 
@@ -91,7 +91,7 @@ def _degenerate(metric: Metric, value: float, groups: Clusters, level: float) ->
         low, high = metric.low, metric.high
     else:
         width = metric.high - metric.low
-        share = np.float64(np.clip((value - metric.low) / width, 0.0, 1.0))
+        share = min(max((value - metric.low) / width, 0.0), 1.0)
         below, above = beta_limits(share, groups.effective, groups.effective, level=level)
         low, high = metric.low + width * float(below), metric.low + width * float(above)
     return Resampled(value, low, high, (high - low) / (2 * normal_quantile(level)), method)

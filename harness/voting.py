@@ -20,8 +20,8 @@ SUBSETS = 1000
 def clusters(answers: Sequence[Any], same: Same | None = None) -> list[list[int]]:
     """Indices of answers that are the same, in order of appearance.
 
-    Union-find: a = b and b = c puts a and c together, whatever `same` says of that pair. It is asked
-    once for each pair of differing answers that are not yet together.
+    Union-find: a = b and b = c puts a and c together, whatever `same` says of that pair. It is
+    asked once for each pair of differing answers that are not yet together.
     """
     parent = list(range(len(answers)))
 

@@ -171,7 +171,7 @@ def make_records(
     grouped = len(numbers) < len(ids)
     reasons = Counter(rollout.verdict.reason for rollout in solver)
     model = asks["model"]
-    made = []
+    made: list[Record] = []
     for metric in question.metrics():
         found = intervals.estimate(metric, judged, labels if grouped else None)
         if not math.isfinite(found.value):

@@ -1,12 +1,14 @@
 """Worlds with a known truth: what the coverage of an interval is simulated on.
 
-A cell fixes N examples, n rollouts of each, the success rate p, how much examples differ, and how they
-hang together. Rates are Beta-distributed: a cluster's rate around p with correlation `icc` between its
-examples, an example's rate around its cluster's with correlation 1 / (1 + spread) between its rollouts.
+A cell fixes N examples, n rollouts of each, the success rate p, how much examples differ, and how
+they hang together. Rates are Beta-distributed: a cluster's rate around p with correlation `icc`
+between its examples, an example's rate around its cluster's with correlation 1 / (1 + spread)
+between its rollouts.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from harness.bounded import Clusters, Floats
 
 SIZES = (20, 30, 50, 100, 200, 500, 1000)
 RATES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.93, 0.98)
+POINTS = 40
+"""Rates that the worlds of a cell share, drawn from its window."""
 SAME = float("inf")
 """Every example has its cluster's rate."""
 
@@ -52,16 +56,33 @@ class Cell:
 
     def draw(self, worlds: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """(worlds, N) share of right rollouts, and (worlds,) the true rates."""
-        rates = rng.uniform(self.rate - self.window, self.rate + self.window, worlds)
+        rates = rng.uniform(self.rate - self.window, self.rate + self.window, POINTS)
+        rates = np.repeat(rates, -(-worlds // POINTS))[:worlds]
         labels = self.labels()
         if labels is None:
-            own = np.repeat(rates[:, None], self.examples, axis=1)
-        else:
-            own = _beta(rates[:, None], 1 / self.icc - 1, (worlds, int(labels[-1]) + 1), rng)
-            own = own[:, labels]
+            return self._draw_single(rates, rng) / self.rollouts, rates
+        own = _beta(rates[:, None], 1 / self.icc - 1, (worlds, int(labels[-1]) + 1), rng)
+        own = own[:, labels]
         if self.spread < SAME:
             own = _beta(own, self.spread, own.shape, rng)
         return rng.binomial(self.rollouts, own) / self.rollouts, rates
+
+    def _draw_single(self, rates: Floats, rng: np.random.Generator) -> Floats:
+        """Beta-binomial counts by inverting their distribution, which is quick."""
+        from scipy.stats import betabinom, binom
+
+        counts = np.empty((len(rates), self.examples))
+        levels = np.arange(self.rollouts)
+        for rate in np.unique(rates):
+            if self.spread < SAME:
+                a, b = rate * self.spread, (1 - rate) * self.spread
+                below = betabinom.cdf(levels, self.rollouts, a, b)
+            else:
+                below = binom.cdf(levels, self.rollouts, rate)
+            chosen = rates == rate
+            draws = rng.random((int(chosen.sum()), self.examples))
+            counts[chosen] = np.searchsorted(below, draws)
+        return counts
 
     def design(self) -> float:
         """Var(mean) N / (p (1 - p)), exactly."""
@@ -73,7 +94,7 @@ class Cell:
         return float(example + (1 - example) / self.rollouts + shared)
 
     def expected(self) -> float:
-        """Expected effective successes or failures, whichever are fewer: N min(p, 1 - p) / design."""
+        """Expected effective successes or failures, the fewer: N min(p, 1 - p) / design."""
         return self.examples * min(self.rate, 1 - self.rate) / self.design()
 
     def groups(self) -> Clusters:
@@ -91,12 +112,13 @@ def single() -> Iterator[Cell]:
 
 
 def clustered() -> Iterator[Cell]:
-    """The grid with clusters."""
+    """The grid with clusters; how examples differ within them alternates along it."""
+    within = itertools.cycle([(1, SAME), (4, 2.0), (16, 20.0), (16, SAME), (8, 0.5)])
     for examples in SIZES:
-        for rate in RATES:
+        for rate in (0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.93):
             for cluster in (2, 5, 10, "ragged"):
                 for icc in (0.05, 0.2, 0.5):
-                    for rollouts, spread in ((1, SAME), (4, 2.0), (16, SAME), (16, 20.0), (8, 0.5)):
+                    for rollouts, spread in itertools.islice(within, 2):
                         yield Cell(examples, rate, rollouts, spread, cluster, icc)
 
 
