@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from harness import intervals
@@ -136,6 +137,17 @@ def evaluate(
     }
     folder.finish(report)
     return Outcome(folder, report, records, tuple(rollouts))
+
+
+def trained_by(spec: str) -> dict[str, Any]:
+    """Recipe, base and seed of the run that a model named by its folder comes from."""
+    folder = RunFolder(Path(spec.partition(":")[2]).parent)
+    if not (folder.path / "manifest.json").exists() or folder.report is None:
+        return {}
+    asks, report = folder.manifest["asks"], folder.report
+    if "recipe" not in report:
+        return {}
+    return {"recipe": report["recipe"], "base": report["model"], "seeds": [asks["seed"]]}
 
 
 def block_size(model: Model, batch_size: int) -> int:
