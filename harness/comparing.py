@@ -3,16 +3,17 @@
 The unit is the example, or the cluster that the task declares: with d_i = a_i - b_i and s_g the sum
 of cluster g, luck would have given every s_g either sign.
 
-p         Share of the sign patterns of the s_g whose sum is as far from 0 as the observed one. Exact
-          where the sums lie on a lattice (right or wrong, or averages of n rollouts), by convolution;
-          else from 99,999 drawn patterns. For right or wrong it is McNemar's exact test.
-interval  mean d -+ t se, se = sqrt(G / (G - 1) sum u_g^2) / N over residuals u_g = s_g - N_g mean d,
-          with two clusters more: one won and one lost by the size that a discordant one has. For right
-          or wrong this is the adjusted interval of Bonett and Price; so it has a width even where
-          nothing differs.
+p         Share of the sign patterns of the s_g whose sum is as far from 0 as the observed one.
+          Exact where the sums lie on a lattice (right or wrong, or averages of n rollouts), by
+          convolution; else from 99,999 drawn patterns. For right or wrong it is McNemar's exact
+          test.
+interval  mean d -+ t se with se = sqrt(G / (G - 1) sum u_g^2) / N, u_g = s_g - N_g mean d, over
+          the clusters and two more: one won and one lost by the size that a discordant one has. For
+          right or wrong this is the adjusted interval of Bonett and Price, so it has a width even
+          where nothing differs.
 
-Sources: Edgington and Onghena 2007 (randomization tests), Bonett and Price 2012 (paired proportions),
-Holm 1979.
+Sources: Edgington and Onghena 2007 (randomization tests), Bonett and Price 2012 (paired
+proportions), Holm 1979.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ something to know that breaks no promise.
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections import Counter
@@ -189,7 +190,7 @@ def prompts_do_not_hold_the_answer(subject: Subject) -> Iterator[str | Remark]:
     told = [(e, str(task.gold(e)).strip()) for e in subject.sample]
     for example, gold in told:
         prompt = "\n".join(str(message.content) for message in task.prompt(example).spoken())
-        if len(gold) >= 3 and gold in prompt:
+        if len(gold) > 1 and re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", prompt):
             held.append(example.id)
     if held:
         text = f"the gold output stands in {len(held)} of {len(told)} prompts, such as {held[0]}"
@@ -231,7 +232,7 @@ def rewards_are_scores(subject: Subject) -> Iterator[str | Remark]:
 
 def hostile_outputs_are_judged(subject: Subject) -> Iterator[str | Remark]:
     names = set(subject.played[0].verdict.scores) if subject.played else None
-    slowest, in_full = 0.0, _pays_in_full(subject)
+    slowest, in_full, paid = 0.0, _pays_in_full(subject), set(subject.task.reward)
     for example in subject.sample[:3]:
         for output in hostile():
             shown = f"{output!r:.40}"
@@ -253,7 +254,7 @@ def hostile_outputs_are_judged(subject: Subject) -> Iterator[str | Remark]:
             fault = unsound(subject.task, verdict)
             if fault:
                 yield f"on {shown} {fault}"
-            elif names is not None and not names >= set(verdict.scores) >= set(subject.task.reward):
+            elif names is not None and not names >= set(verdict.scores) >= names & paid:
                 yield f"on {shown} the scores are {', '.join(verdict.scores)}, not those of gold"
             elif (
                 (output is None or isinstance(output, str))

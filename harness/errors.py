@@ -39,7 +39,9 @@ class UnknownName(UsageError):
     def __init__(self, name: str, kind: str, known: Iterable[str]) -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
+        more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+        there = f"There are: {', '.join(known[:20]) or 'none'}{more}."
+        hint = f"Did you mean {' or '.join(near)}?" if near else there
         super().__init__(f"no '{name}' in {kind}. {hint}")
 
 

@@ -105,9 +105,9 @@ def near_duplicates(
 
 
 def _runs(example: Example, n: int) -> set[str]:
-    """Runs of n words; operators count as words, so that 3 + 4 is not 3 - 4."""
+    """Runs of n words; operators and brackets count, so that (3 + 4) * 2 is not 3 + (4 * 2)."""
     text = " ".join(_texts(dict(example.inputs)))
-    words: list[str] = re.findall(r"\w+|[-+*/=^<>]", text.lower())
+    words: list[str] = re.findall(r"\w+|[-+*/=^<>()]", text.lower())
     if not words:
         return set()
     n = min(n, len(words))

@@ -70,7 +70,7 @@ def _bca(
     from scipy.special import ndtr, ndtri, stdtrit
 
     below = (np.sum(draws < value) + 0.5 * np.sum(draws == value)) / len(draws)
-    bias = float(ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
+    bias = float(ndtri(float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))))
     gaps = np.nanmean(left) - left[np.isfinite(left)]
     spread = float((gaps**2).sum()) ** 1.5
     lean = float((gaps**3).sum()) / (6 * spread) if spread > 0 else 0.0
@@ -81,7 +81,7 @@ def _bca(
     for quantile in (-reach, reach):
         moved = bias + quantile
         corrected = bias + moved / max(1 - lean * moved, 0.1)
-        found.append(float(np.quantile(draws, float(ndtr(corrected)))))
+        found.append(float(np.quantile(draws, float(ndtr(float(corrected))))))
     return found[0], found[1]
 
 

@@ -47,8 +47,8 @@ def matrix_sheets(found: Sequence[Ranking], reported: Sequence[Record]) -> list[
 
 
 def row_name(record: Record) -> str:
-    """Model, and what trained it."""
-    return f"{record.model} + {record.recipe}" if record.recipe else record.model
+    """Model; or what was trained, and by what."""
+    return f"{record.base or record.model} + {record.recipe}" if record.recipe else record.model
 
 
 def row_names(records: Sequence[Record]) -> list[str]:

@@ -2,7 +2,7 @@
 
 A rollout is judged again from what is stored of it, by the task as it is now, and compared with
 the stored verdict to the bit: scores, answer and reason. Dialogues are replayed turn by turn;
-scores of groups are compared anew; a training reward is the weighted sum of the stored weights.
+scores of groups are compared anew; a training reward is float32 of the exact weighted sum.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class Rescored:
 
     checks: tuple[Check, ...]
     rollouts: tuple[Rollout, ...]
-    """Judged again, in the order of the lines; of the phase `eval` those of the last asking."""
+    """Judged again."""
+    keys: tuple[Key, ...]
+    """Of each rollout, where it belongs: (phase, step, split, example, attempt)."""
     digest: str
-    """Names the stored verdicts, rewards and prompts, whatever their order in the file."""
+    """Names all that is stored, whatever its order in the file, but for how long judging took."""
 
     @property
     def agrees(self) -> bool:
@@ -78,7 +80,11 @@ class _Attempt:
 def rescore(
     task: Task, lines: Iterable[Line], reward: Mapping[str, float] | None = None
 ) -> Rescored:
-    """Judge stored rollouts again. `reward`: the weights that training paid by, where it did."""
+    """Judge stored rollouts again.
+
+    `reward`: the weights by which training paid, if verdicts alone decided; None where it did not
+    pay, or where a recipe's own stages did, whose rewards are not derived again.
+    """
     read, prompts = Check("lines read"), Check("prompts as stored")
     verdicts, paid = Check("verdicts"), Check("training rewards")
     attempts = list(_attempts(task, lines, read))
@@ -94,19 +100,17 @@ def rescore(
             else:
                 verdicts.note(f"{_place(attempt.key)}: {found}")
     again: list[Rollout] = []
+    keys: list[Key] = []
     for attempt, rollout in _with_scores_of_groups(task, attempts):
         line = attempt.lines[rollout.role]
         again.append(rollout)
+        keys.append(attempt.key)
         verdicts.note(_verdict_complaint(attempt.key, line["verdict"], rollout.verdict))
-        if "reward" in line:
+        if "reward" in line and reward is not None:
             paid.note(_reward_complaint(attempt.key, line["reward"], rollout.verdict, reward))
-    told = sorted(
-        digest([attempt.key, role, line.get("prompt_digest"), line["verdict"], line.get("reward")])
-        for attempt in attempts
-        for role, line in attempt.lines.items()
-    )
+    told = sorted(digest(_told(line)) for each in attempts for line in each.lines.values())
     checks = [read, prompts, verdicts, *([paid] if paid.checked else [])]
-    return Rescored(tuple(checks), tuple(again), digest(told))
+    return Rescored(tuple(checks), tuple(again), tuple(keys), digest(told))
 
 
 def _attempts(task: Task, lines: Iterable[Line], read: Check) -> Iterator[_Attempt]:
@@ -224,16 +228,12 @@ def _verdict_complaint(key: Key, stored: Line, verdict: Verdict) -> str:
     return ""
 
 
-def _reward_complaint(
-    key: Key, stored: Any, verdict: Verdict, weights: Mapping[str, float] | None
-) -> str:
-    if weights is None:
-        return f"{_place(key)}: a reward is stored, and not how scores were weighed"
+def _reward_complaint(key: Key, stored: Any, verdict: Verdict, weights: Mapping[str, float]) -> str:
     absent = [name for name in weights if name not in verdict.scores]
     if absent:
         return f"{_place(key)}: the verdict has no score {', '.join(absent)}"
     exact = math.fsum(weight * verdict.scores[name] for name, weight in weights.items())
-    now = float(np.float32(exact))  # trainers hold rewards in float32
+    now = float(np.float32(exact))  # as trainers hold rewards
     return "" if now == stored else f"{_place(key)}: reward {stored!r} is now {now!r}"
 
 

@@ -26,7 +26,7 @@ from trainers.learner import Learner
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
 from trainers.rehearsal import rehearse, trainable
-from trainers.rewards import stored_rewards
+from trainers.rewards import totals
 from trainers.schedules import at, whole
 from trainers.tally import Tally
 from trainers.tracking import Lines, Tracker, trackers
@@ -169,7 +169,7 @@ class Training:
     def _learn(self, learner: Learner, rollouts: Sequence[Rollout]) -> None:
         run = self.run
         batch = learner.batch(rollouts, run)
-        paid = stored_rewards(batch, learner.recipe, run.task)
+        paid = totals(batch)
         self.store.keep("train", run.step + 1, list(zip(rollouts, paid, strict=True)))
         solver = learner.role == "solver"
         before = "" if solver else f"{learner.role}/"
@@ -289,7 +289,7 @@ def sampling(recipe: Recipe, run: Run) -> Sampling:
     return Sampling(
         temperature=at(recipe.temperature, run),
         top_p=recipe.top_p,
-        max_tokens=max(whole(recipe.max_tokens, run), 1),
+        max_tokens=whole(recipe.max_tokens, run),
         stop=recipe.stop,
         seed=seed,
     )

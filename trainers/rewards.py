@@ -34,20 +34,17 @@ class WeighScores:
 
 
 def paid_scores(recipe: Recipe, task: Task) -> Mapping[str, float] | None:
-    """The weights from which a reward can be derived again; None where other stages change it."""
+    """The weights from which a reward can be derived again; None where other stages change it.
+
+    The reward is then float32(fsum(weight x score)), to the bit.
+    """
     if len(recipe.rewards) == 1 and isinstance(recipe.rewards[0], WeighScores):
         return recipe.rewards[0].weights(task)
     return None
 
 
-def stored_rewards(batch: Batch, recipe: Recipe, task: Task) -> list[float]:
-    """What each rollout was paid, as it is stored: unrounded where verdicts alone decide it.
-
-    Where steps are paid, their sum.
-    """
-    weights = paid_scores(recipe, task)
-    if weights is not None:
-        return [reward(rollout.verdict, weights) for rollout in batch.rollouts]
+def totals(batch: Batch) -> list[float]:
+    """What each rollout was paid in float32; where steps are paid, their sum."""
     dense = batch.rewards.shape[1] > 1
     return ((batch.rewards * batch.mask) if dense else batch.rewards).sum(1).tolist()
 

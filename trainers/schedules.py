@@ -36,15 +36,19 @@ def at(x: Number, run: HasStep) -> float:
     """The number now; UsageError where it is negative or not finite."""
     value = x.value(run.step) if isinstance(x, Schedule) else x
     if not (math.isfinite(value) and value >= 0):
+        what = f"{x!r}" if isinstance(x, Schedule) else "a setting"
         raise UsageError(
-            f"{x!r} is {value} at step {run.step}; give a number that is never below 0"
+            f"{what} is {value} at step {run.step}; give numbers that are never below 0"
         )
     return float(value)
 
 
 def whole(x: Number, run: HasStep) -> int:
-    """The number now, rounded, for what is counted."""
-    return round(at(x, run))
+    """The number now, rounded, for what is counted; UsageError below 1."""
+    count = round(at(x, run))
+    if count < 1:
+        raise UsageError(f"{x!r} is {count} at step {run.step}, and at least 1 is counted")
+    return count
 
 
 @dataclass(frozen=True)

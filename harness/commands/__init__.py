@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
     from harness.errors import HarnessError
 
     _speak_utf8()
+    # Idle threads sleep instead of spinning: beside a busy process that is ten times faster.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = _spread(sys.argv[1:] if arguments is None else arguments)
     try:
         _app(words[:1])(words, prog_name="harness")

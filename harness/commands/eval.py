@@ -52,7 +52,13 @@ def run(
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
     from harness.commands import screen
-    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
+    from harness.commands.evaluation import (
+        Question,
+        block_size,
+        evaluate,
+        prompts_of,
+        trained_by,
+    )
     from harness.commands.opening import ModelOptions, open_model
     from harness.digests import digest
     from harness.errors import IncompleteRun
@@ -111,7 +117,7 @@ def run(
     folder = RunFolder(output / "runs" / folder_name(name))
     if fresh:
         folder.clear()
-    provenance = {"command": ["harness", *sys.argv[1:]]}
+    provenance = {"command": ["harness", *sys.argv[1:]], **trained_by(model)}
     block = block_size(opened, batch_size)
     outcome = evaluate(question, opened, folder, prompts, block=block, provenance=provenance)
     if outcome.complete:

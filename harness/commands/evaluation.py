@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from harness import intervals
@@ -138,6 +139,17 @@ def evaluate(
     return Outcome(folder, report, records, tuple(rollouts))
 
 
+def trained_by(spec: str) -> dict[str, Any]:
+    """Recipe, base and seed of the run that a model named by its folder comes from."""
+    folder = RunFolder(Path(spec.partition(":")[2]).parent)
+    if not (folder.path / "manifest.json").exists() or folder.report is None:
+        return {}
+    asks, report = folder.manifest["asks"], folder.report
+    if "recipe" not in report:
+        return {}
+    return {"recipe": report["recipe"], "base": report["model"], "seeds": [asks["seed"]]}
+
+
 def block_size(model: Model, batch_size: int) -> int:
     """Attempts asked at once: what a kill may cost, and how far a model can sort and share."""
     return 4096 if model.independent else max(64, 4 * batch_size)
@@ -171,7 +183,7 @@ def make_records(
     grouped = len(numbers) < len(ids)
     reasons = Counter(rollout.verdict.reason for rollout in solver)
     model = asks["model"]
-    made = []
+    made: list[Record] = []
     for metric in question.metrics():
         found = intervals.estimate(metric, judged, labels if grouped else None)
         if not math.isfinite(found.value):
@@ -224,7 +236,9 @@ def _ask(
 ) -> list[Fault]:
     journal = folder.rollouts.open()
     try:
-        known = {(row["example"], row["attempt"]) for row in journal.read()}
+        known = {  # the solver's line comes last: with it an attempt is whole
+            (row["example"], row["attempt"]) for row in journal.read() if row["role"] == "solver"
+        }
         if journal.damaged:
             screen.say(f"{journal.damaged} damaged lines of {journal.path} will be made again")
             journal.prune(lambda _: True)

@@ -15,6 +15,8 @@ from leaderboards.sheets import row_name
 from results.record import Record, record_of
 from results.run import RunFolder, find_run
 
+DATA = ("prompts", "examples")
+"""Settings that digest all examples of a run: they tell nothing of runs of different length."""
 Topic = tuple[str, str, str]
 """(task, split, metric)."""
 
@@ -179,12 +181,12 @@ def _refuse(a: Side, b: Side) -> None:
     left, right = setting(a.record), setting(b.record)
     fixed = ["version", "better", "unit"]
     odd = [name for name in fixed if left[name] != right[name]]
-    free = {*FREE_SETTINGS, "prompts"}
+    free = {*FREE_SETTINGS, *DATA}
     names = {*left["settings"], *right["settings"]} - free
     odd += sorted(n for n in names if left["settings"].get(n) != right["settings"].get(n))
     if left["examples"] == right["examples"] and "prompts" not in odd:
-        asked = [side["settings"].get("prompts") for side in (left, right)]
-        odd += ["prompts"] if asked[0] != asked[1] else []
+        asked, other = left["settings"], right["settings"]
+        odd += [name for name in DATA if asked.get(name) != other.get(name)]
     elif a.prompts and b.prompts:
         common = a.prompts.keys() & b.prompts.keys()
         if not common:

@@ -98,6 +98,7 @@ def run(
             trust_remote_code=trust_remote_code,
             output=output,
         ),
+        place=task,
         lora=lora,
         checkpointing=checkpointing,
     )
@@ -127,5 +128,10 @@ def present(report: dict[str, Any], task: str) -> None:
     print(f"time: {spent}; {report['tokens_per_second']:.0f} tokens/s sampled")
     if "loss" in last:
         print(f"on the loss: {report['about_loss']}")
+    for found in report.get("test", {}).get("metrics", ()):
+        between = f"[{found['low']:.4f}, {found['high']:.4f}]"
+        print(
+            f"test {found['metric']} {found['value']:.4f} {between}, {found['examples']} examples"
+        )
     print(f"the model is in {report['policy']}; score it with")
     print(f"  harness eval {task} --model text:{report['policy']}")

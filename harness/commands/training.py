@@ -44,6 +44,8 @@ class Job:
     plan: Plan
     options: ModelOptions
     roles: Mapping[str, str] = field(default_factory=dict[str, str])
+    place: str = ""
+    """Where the task lies, as the command named it."""
     lora: int = 0
     checkpointing: bool = False
 
@@ -75,6 +77,7 @@ class Job:
         return {
             "task": task.name,
             "version": task.version,
+            "split": "train",
             "recipe": repr(self.recipe),
             "reward": paid_scores(self.recipe, task),
             "seed": plan.seed,
@@ -105,11 +108,14 @@ class RunStore:
     """Rollouts as lines of the run's journal."""
 
     journal: Journal
+    derivable: bool = True
+    """Whether rewards follow from verdicts alone, so that a receipt can prove them."""
 
     def keep(self, phase: str, step: int, rollouts: Sequence[tuple[Rollout, float | None]]) -> None:
         """A line a rollout: phase, split, step, reward, and the rollout itself."""
+        word = "reward" if self.derivable else "shaped_reward"
         for rollout, reward in rollouts:
-            paid = {} if reward is None else {"reward": reward}
+            paid = {} if reward is None else {word: reward}
             self.journal.append(line(rollout, phase=phase, split=phase, step=step, **paid))
 
     def prune(self, step: int) -> None:
@@ -198,16 +204,15 @@ def _train(
     deterministic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"asks": asks, "environment": environment(), "started": started}
-    folder.begin({**manifest, "command": list(command), "base": job.model})
+    folder.begin({**manifest, "command": list(command), "base": job.model, "place": job.place})
     differs = difference(job.recipe, registry.recipe("grpo"))
     for field_name, (old, new) in differs.items():
         screen.say(f"differs from grpo in {field_name}: {old} -> {new}")
     begin = time.monotonic()
     journal = folder.rollouts.open()
+    store = RunStore(journal, derivable=asks["reward"] is not None)
     try:
-        training = Training(
-            job.task, job.recipe, policies, folder.path, job.plan, RunStore(journal)
-        )
+        training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
             training.report = _Reporter(meter, job.recipe.steps)
             checkpoint = training.train()
@@ -276,6 +281,7 @@ def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> d
     folder = RunFolder(output / "runs" / run_id("eval", job.task.name, model.name, asks))
     provenance = {
         "command": list(command),
+        "place": job.place,
         "recipe": recipe.name,
         "base": job.model,
         "seeds": [job.plan.seed],

@@ -13,7 +13,7 @@ from tests.command_line import a_task_file, command, exchange
 
 VERIFY = "    text = str(completion.output).strip()\n"
 PROMPT = "    return Prompt("
-TOLD = '    question += f" Is it 00{example.target}?"\n' + PROMPT
+TOLD = '    question += f" Is it {example.target:02d}?"\n' + PROMPT
 GOLD = 'gold=lambda example: f"{example.target:02d}"'
 THREAD = """    import threading
     if threading.current_thread() is not threading.main_thread():

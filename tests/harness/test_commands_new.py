@@ -13,7 +13,7 @@ from harness import registry
 from tests.command_line import command
 
 
-def tested(path: Path) -> subprocess.CompletedProcess[str]:
+def run_pytest(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path.name],
         cwd=path.parent,
@@ -38,7 +38,7 @@ def test_a_new_file_keeps_its_contracts_unedited(
     assert "HERE" in test.read_text()
     checked = command("check", code.name)
     assert checked.code == 0, checked.out
-    done = tested(test)
+    done = run_pytest(test)
     assert done.returncode == 0, done.stdout
 
 
@@ -47,7 +47,7 @@ def test_a_new_files_test_fails_when_the_file_is_wrong(tmp_path: Path):
     code = tmp_path / "adds.py"
     code.write_text(code.read_text().replace("a + b) for", "a + b + 1) for"))
     code.write_text(code.read_text().replace("float(error == 0)", "float(error == 1)"))
-    assert tested(tmp_path / "test_adds.py").returncode == 1
+    assert run_pytest(tmp_path / "test_adds.py").returncode == 1
 
 
 def test_in_the_checkout_files_go_to_their_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

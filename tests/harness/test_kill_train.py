@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.receipts import receipt_of
 from harness.journal import Journal
+from results.run import RunFolder
 from tests.killing import harness, kill_at_random, start
 
 TASK = '''
@@ -115,6 +117,10 @@ def test_killed_training_resumes_to_the_same_numbers(tmp_path: Path, kills: int)
     harness(COMMAND, broken)
     assert killed > 0
     assert ended(broken) == ended(unbroken)
+    (run,) = (broken / "results" / "runs").iterdir()
+    receipt = receipt_of(RunFolder(run), str(broken / "say.py"))
+    assert receipt["agrees"], receipt["checks"]
+    assert {check.what: check.checked for check in receipt["checks"]}["training rewards"] == 24 * 32
 
 
 def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path):

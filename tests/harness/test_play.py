@@ -109,7 +109,9 @@ def opening_dialogue(prompt: Prompt) -> Dialogue:
 
 @pytest.mark.parametrize("independent", [True, False])
 @pytest.mark.parametrize(
-    "changes", [{}, {"compare": compare}, {"dialogue": opening_dialogue}], ids=str
+    "changes",
+    [{}, {"compare": compare}, {"dialogue": opening_dialogue}],
+    ids=["one turn", "compared", "dialogue"],
 )
 def test_a_resumed_play_gives_the_rollouts_of_an_unbroken_one(
     changes: Mapping[str, Any], independent: bool

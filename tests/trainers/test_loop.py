@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -205,7 +206,7 @@ def test_training_pays_what_the_stored_verdict_says(tmp_path: Path):
     lines = [line for line in one.store.lines if line["phase"] == "train"]  # type: ignore[attr-defined]
     assert len(lines) == 4 * 12
     for line in lines:
-        assert line["reward"] == line["verdict"]["scores"]["close"]
+        assert line["reward"] == float(np.float32(line["verdict"]["scores"]["close"]))
 
 
 def test_the_log_has_the_names_that_dashboards_know(tmp_path: Path):

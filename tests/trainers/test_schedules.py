@@ -26,6 +26,8 @@ def test_schedules_begin_and_end_where_they_say():
 def test_a_plain_number_is_itself():
     assert at(0.2, now(7)) == 0.2
     assert whole(Linear(8, 4, 4), now(1)) == 7
+    with pytest.raises(UsageError, match="at least 1"):
+        whole(Linear(8, 0, 4), now(4))
 
 
 @pytest.mark.parametrize(

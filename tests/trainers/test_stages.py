@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import tensor
@@ -16,7 +17,7 @@ from trainers.losses import Clipped, KLToReference
 from trainers.policy import Live
 from trainers.recipe import Policies, Run
 from trainers.recipes.grpo import RECIPE as GRPO
-from trainers.rewards import WeighScores, reward, stored_rewards
+from trainers.rewards import WeighScores, paid_scores, reward, totals
 from trainers.rollouts import HintOnFailure
 from trainers.samplers import Uniform
 from trainers.weights import MaskTruncated, MeanOverLength, MeanOverRollouts, MeanOverSteps
@@ -55,8 +56,12 @@ def test_stored_rewards_are_exact_sums_whatever_the_order(run: Run):
     backward = dict(reversed(forward.items()))
     assert reward(Verdict(scores), forward) == reward(Verdict(scores), backward)
     recipe = GRPO.but(rewards=(WeighScores({"correct": 0.1}),))
-    batch = judged(1 / 3, 1.0)
-    assert stored_rewards(batch, recipe, run.task) == [math.fsum([0.1 * (1 / 3)]), 0.1]
+    assert paid_scores(recipe, run.task) == {"correct": 0.1}
+    paid = recipe.rewards[0](judged(1 / 3, 1.0), run)
+    assert totals(paid) == [float(np.float32(math.fsum([0.1 * (1 / 3)]))), float(np.float32(0.1))]
+    dense = paid.but(rewards=tensor([[1.0, 2.0, 4.0], [0.0, 0.5, 0.0]]))
+    assert totals(dense) == [7.0, 0.5]
+    assert paid_scores(GRPO.but(rewards=(WeighScores(), WeighScores())), run.task) is None
 
 
 # ---- weights
@@ -90,8 +95,9 @@ def test_truncated_rollouts_lose_their_weight_and_do_not_dilute_the_mean(run: Ru
     asked, said = batch.rollouts[0].turns[0]
     cut = replace(batch.rollouts[0], turns=((asked, replace(said, stopped="budget")),))
     batch = batch.but(rollouts=(cut, *batch.rollouts[1:]))
-    weights = MeanOverRollouts()(MaskTruncated()(batch, run), run).weights
-    assert_close(weights.sum(1), tensor([0.0, 0.5, 0.5]))
+    for mean in (MeanOverRollouts(), MeanOverSteps()):
+        weights = mean(MaskTruncated()(batch, run), run).weights
+        assert_close(weights.sum(1), tensor([0.0, 0.5, 0.5]))
 
 
 def test_an_empty_completion_has_no_weight(run: Run):
