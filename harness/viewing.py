@@ -154,6 +154,7 @@ def page(
         facts=_facts(manifest, report, of),
         notices=_notices(report, of),
         numbers=_numbers(report),
+        complete=bool(_table(report).get("complete")),
         manifest=_short(_json(manifest), LONGEST_TEXT),
         costs=_short(_json(costs), LONGEST_TEXT) if costs else "",
     )
@@ -218,8 +219,15 @@ def _notices(report: Mapping[str, Any] | None, of: Rows) -> list[str]:
 
 
 def _numbers(report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The report's metrics as rows of a table, each with where to draw it between 0 and 1."""
-    listed = _table(report).get("metrics")
+    """The report's metrics as rows of a table, each with where to draw it between 0 and 1.
+
+    A training run has no intervals: its last look at the dev split and its last reward are shown.
+    """
+    told = _table(report)
+    listed = told.get("metrics")
+    if listed is None and told.get("complete"):
+        last = {**_table(told.get("dev_last")), "reward": _table(told.get("last")).get("reward")}
+        listed = [{"metric": f"{name}, at the end", "value": last[name]} for name in last]
     made: list[dict[str, Any]] = []
     for each in cast(list[Any], listed) if isinstance(listed, list) else []:
         number = _table(each)
