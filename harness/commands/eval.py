@@ -52,39 +52,27 @@ def run(
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
     from harness.commands import screen
-    from harness.commands.evaluation import (
-        Question,
-        block_size,
-        evaluate,
-        prompts_of,
-        trained_by,
-    )
-    from harness.commands.opening import ModelOptions, open_model
-    from harness.digests import digest
-    from harness.errors import IncompleteRun
+    from harness.commands.evaluation import Question, carry_out
+    from harness.commands.opening import ModelOptions
     from harness.models import Sampling
-    from results.run import RunFolder, folder_name, run_id
 
     if temperature is None:
         temperature = 0.0 if rollouts == 1 else 1.0
-    sampling = Sampling(
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        max_tokens=max_tokens,
-        stop=tuple(stop or ()),
-        seed=seed,
-    )
     question = Question(
         task=registry.task(task),
         split=split_named(split),
         rollouts=rollouts,
         limit=limit,
-        sampling=sampling,
+        sampling=Sampling(
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            stop=tuple(stop or ()),
+            seed=seed,
+        ),
         wanted=tuple(metrics or ()),
     )
-    chosen = question.metrics()
-    prompts = prompts_of(question)
     options = ModelOptions(
         dtype=dtype,
         device=device,
@@ -98,43 +86,15 @@ def run(
         output=output,
     )
     if dry_run:
-        plan = {
-            "task": question.task.name,
-            "model": model,
-            "split": question.split,
-            "examples": len(prompts),
-            "rollouts": sum(p.rollouts for p in prompts),
-            "metrics": [metric.name for metric in chosen],
-            "sampling": sampling,
-            "options": options,
-            "first_prompt": [[m.speaker, m.content] for m in prompts[0].spoken()],
-        }
-        screen.emit(plan)
+        screen.emit({**question.described(), "model": model, "options": options})
         return
-    opened = open_model(model, question.task, question.split, sampling, options)
-    asks = question.asks(opened, prompts)
-    name = name or run_id("eval", question.task.name, opened.name, asks)
-    folder = RunFolder(output / "runs" / folder_name(name))
-    if fresh:
-        folder.clear()
-    provenance = {"command": ["harness", *sys.argv[1:]], **trained_by(model)}
-    block = block_size(opened, batch_size)
-    outcome = evaluate(question, opened, folder, prompts, block=block, provenance=provenance)
-    if outcome.complete:
-        from results.record import append
-
-        append(outcome.records, output / "records")
+    command = ["harness", *sys.argv[1:]]
+    outcome = carry_out(question, model, options, command=command, name=name, fresh=fresh)
     if as_json:
-        screen.emit({**outcome.report, "run": str(folder.path), "digest": digest(asks)})
+        screen.emit({**outcome.report, "run": str(outcome.folder.path)})
     else:
         present(outcome)
-    if not outcome.complete:
-        faults = [f"{count} x {note}" for note, count in outcome.report["faults"].items()]
-        missing = outcome.report["missing"]
-        raise IncompleteRun(
-            f"{missing} rollouts could not be made or judged: {'; '.join(faults)}. "
-            "No number is recorded. The same command again asks for them"
-        )
+    outcome.require()
 
 
 def split_named(name: str) -> Split:

@@ -14,14 +14,15 @@ from typing import Any
 from harness import intervals
 from harness.codec import decode
 from harness.commands import screen
+from harness.commands.opening import ModelOptions, open_model
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
 from harness.models import Costly, Model, Sampling
 from harness.play import play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
-from results.record import Record
-from results.run import RunFolder, line
+from results.record import Record, append
+from results.run import RunFolder, folder_name, line, run_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,6 @@ class Question:
         known = {metric.name: metric for metric in self.task.metrics}
         for name in self.wanted:
             if name not in known:
-                from harness.errors import UnknownName
-
                 raise UnknownName(name, f"the metrics of {self.task.name}", known)
             if known[name].needs > self.rollouts:
                 raise UsageError(
@@ -64,6 +63,19 @@ class Question:
                 )
         chosen = [known[name] for name in self.wanted] or list(known.values())
         return [metric for metric in chosen if metric.needs <= self.rollouts]
+
+    def described(self) -> dict[str, Any]:
+        """What would be asked, for people; opens no model."""
+        prompts = prompts_of(self)
+        return {
+            "task": self.task.name,
+            "split": self.split,
+            "examples": len(prompts),
+            "rollouts": sum(p.rollouts for p in prompts),
+            "metrics": [metric.name for metric in self.metrics()],
+            "sampling": self.sampling,
+            "first_prompt": [[m.speaker, m.content] for m in prompts[0].spoken()],
+        }
 
     def asks(self, model: Model, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """All that fixes the numbers; its digest names the run."""
@@ -94,6 +106,44 @@ class Outcome:
     def complete(self) -> bool:
         """Whether every attempt was made and judged."""
         return bool(self.report["complete"])
+
+    def require(self) -> None:
+        """IncompleteRun unless it is complete."""
+        if not self.complete:
+            faults = [f"{count} x {note}" for note, count in self.report["faults"].items()]
+            raise IncompleteRun(
+                f"{self.report['missing']} rollouts could not be made or judged: "
+                f"{'; '.join(faults)}. No number is recorded. The same command again asks for them"
+            )
+
+
+def carry_out(
+    question: Question,
+    spec: str,
+    options: ModelOptions,
+    *,
+    command: Sequence[str],
+    name: str = "",
+    fresh: bool = False,
+) -> Outcome:
+    """Open the model, ask what is not there yet, and append the records of a complete run.
+
+    `name` is that of the run's folder; without one, the same question finds the same folder.
+    """
+    question.metrics()
+    prompts = prompts_of(question)
+    model = open_model(spec, question.task, question.split, question.sampling, options)
+    asks = question.asks(model, prompts)
+    named = folder_name(name) if name else run_id("eval", question.task.name, model.name, asks)
+    folder = RunFolder(options.output / "runs" / named)
+    if fresh:
+        folder.clear()
+    block = block_size(model, options.batch_size)
+    provenance = {"command": list(command), **trained_by(spec)}
+    outcome = evaluate(question, model, folder, prompts, block=block, provenance=provenance)
+    if outcome.complete:
+        append(outcome.records, options.output / "records")
+    return outcome
 
 
 def prompts_of(question: Question) -> list[Prompt]:

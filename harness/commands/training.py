@@ -19,7 +19,7 @@ from harness.commands import screen
 from harness.commands.opening import ModelOptions, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import environment
-from harness.errors import IncompleteRun, UsageError
+from harness.errors import UsageError
 from harness.journal import Journal
 from harness.models import Model, Sampling
 from harness.types import Rollout, Task
@@ -259,10 +259,9 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
 
 def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> dict[str, Any]:
     """The test split, once, through the same code as `harness eval` of the trained model."""
-    from harness.commands.evaluation import Question, block_size, evaluate, prompts_of
-    from results.record import append
+    from harness.commands.evaluation import Question, carry_out
 
-    recipe, output = job.recipe, job.options.output
+    recipe = job.recipe
     temperature = recipe.temperature if isinstance(recipe.temperature, int | float) else 1.0
     most = recipe.max_tokens if isinstance(recipe.max_tokens, int | float) else 512
     sampling = Sampling(
@@ -275,26 +274,10 @@ def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> d
     question = Question(
         task=job.task, split="test", rollouts=test.rollouts, limit=test.limit, sampling=sampling
     )
-    model = open_model(f"text:{trained.path / 'policy'}", job.task, "test", sampling, job.options)
-    prompts = prompts_of(question)
-    asks = question.asks(model, prompts)
-    folder = RunFolder(output / "runs" / run_id("eval", job.task.name, model.name, asks))
-    provenance = {
-        "command": list(command),
-        "place": job.place,
-        "recipe": recipe.name,
-        "base": job.model,
-        "seeds": [job.plan.seed],
-    }
-    block = block_size(model, job.options.batch_size)
-    outcome = evaluate(question, model, folder, prompts, block=block, provenance=provenance)
-    if not outcome.complete:
-        raise IncompleteRun(
-            f"{outcome.report['missing']} test rollouts could not be made or judged, so no number "
-            "is recorded. The same command again asks for them"
-        )
-    append(outcome.records, output / "records")
-    return {**outcome.report, "run": str(folder.path)}
+    spec = f"text:{trained.path / 'policy'}"
+    outcome = carry_out(question, spec, job.options, command=command)
+    outcome.require()
+    return {**outcome.report, "run": str(outcome.folder.path)}
 
 
 @dataclass

@@ -31,6 +31,7 @@ LARGE: dict[str, str] = {
 }
 """Files and functions above the limits, and why they may be."""
 WIDE: dict[str, str] = {
+    "harness/commands/evaluation.py carry_out": "what is asked, of whom, and what becomes of it",
     "harness/commands/evaluation.py evaluate": "a question, who answers, where to, and provenance",
     "harness/metrics.py mean_where": "the optional fields of Metric",
     "harness/metrics.py ratio": "the optional fields of Metric",
