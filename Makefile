@@ -1,4 +1,5 @@
 PYTHON ?= python3
+ONLY ?=
 MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
@@ -28,7 +29,7 @@ demo: $(READY)
 	$(BIN)/harness publish -o demo --pictures
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(MARKS)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(MARKS)" -k "$(ONLY)"
 
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow and not gpu and not docker and not hub"
