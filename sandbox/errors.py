@@ -1,0 +1,20 @@
+"""Errors of the sandbox.
+
+SandboxError
+├── SandboxUnavailable   no backend, or required layers are missing: nothing was run
+└── BadProgram           the request itself makes no sense: zero tests, a negative limit
+"""
+
+from __future__ import annotations
+
+
+class SandboxError(Exception):
+    """Something that the sandbox says on purpose."""
+
+
+class SandboxUnavailable(SandboxError):
+    """Isolation is missing; the text lists what, and how to get it."""
+
+
+class BadProgram(SandboxError):
+    """A program that cannot be run as it was asked."""
