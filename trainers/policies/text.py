@@ -36,7 +36,7 @@ from trainers.text.chat import Unspeakable
 from trainers.text.decode import Drawn, Job, decode
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
-from trainers.text.review import Reviewer, has_bare_head
+from trainers.text.review import Reviewer, has_bare_head, packed_window
 from trainers.text.settings import TextSettings
 
 
@@ -84,7 +84,12 @@ class TextPolicy:
             self.model,
             autocast=settings.autocast,
             checkpointing=settings.checkpointing,
+            packing=settings.packing,
+            sharing=settings.sharing,
+            left=settings.padding_side == "left",
+            chunk=settings.head_chunk,
             bare_head=has_bare_head(self.model),
+            window=packed_window(self.model),
         )
         self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
         """What answers: the model itself, or its copy in another precision."""

@@ -25,27 +25,37 @@ def judge_steps(
     ids: Int[Tensor, " S"],
     temperatures: Float[Tensor, " S"],
     dtype: torch.dtype,
+    chunk: int = PART,
 ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
-    """Log-probability and entropy (nats, float32) of each step; matrix products in `dtype`."""
+    """Log-probability and entropy (nats, float32) of each step; matrix products in `dtype`.
+
+    The logits of at most `chunk` steps exist at once.
+    """
     with torch.autocast(hidden.device.type, enabled=False):  # precision is explicit in there
-        logprobs, entropy = _Judged.apply(hidden, weight, ids, temperatures, dtype)  # type: ignore[misc]
+        logprobs, entropy = _Judged.apply(hidden, weight, ids, temperatures, dtype, chunk)  # type: ignore[misc]
     return logprobs, entropy
 
 
 class _Judged(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperatures: Tensor, dtype: Any
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        temperatures: Tensor,
+        dtype: torch.dtype,
+        chunk: int,
     ) -> tuple[Tensor, Tensor]:
         logprobs = hidden.new_empty(len(ids), dtype=torch.float32)
         entropy = torch.empty_like(logprobs)
         matrix = weight.to(dtype)
-        for part in _parts(0, len(ids), PART):
+        for part in _parts(0, len(ids), chunk):
             scores = _scores(hidden[part].to(dtype), matrix, temperatures[part])
             logprobs[part] = scores.gather(-1, ids[part, None]).squeeze(-1)
             entropy[part] = -torch.linalg.vecdot(scores.exp(), scores)
         ctx.save_for_backward(hidden, weight, ids, temperatures, entropy)
-        ctx.dtype = dtype
+        ctx.dtype, ctx.chunk = dtype, chunk
         return logprobs, entropy
 
     @staticmethod
@@ -60,7 +70,7 @@ class _Judged(torch.autograd.Function):
         for whole in _parts(0, len(ids), TOGETHER):
             read = hidden[whole].to(ctx.dtype)
             slopes = matrix.new_empty((len(read), len(matrix)))
-            for part in _parts(whole.start, whole.stop, PART):
+            for part in _parts(whole.start, whole.stop, ctx.chunk):
                 scores = _scores(hidden[part].to(ctx.dtype), matrix, temperatures[part])
                 if with_entropy:
                     pull = (scores + entropy[part, None]).mul_(by_entropy[part, None])
@@ -74,7 +84,7 @@ class _Judged(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 added = (slopes.t() @ read).to(weight.dtype)
                 to_weight = added if to_weight is None else to_weight.add_(added)
-        return to_hidden, to_weight, None, None, None
+        return to_hidden, to_weight, None, None, None, None
 
 
 def _scores(

@@ -35,6 +35,14 @@ class TextSettings:
     """Review in bfloat16 where that is safe, weights and sums as they are."""
     checkpointing: bool = False
     """Review with less memory and about half as much time again."""
+    packing: bool = True
+    """Review texts in one row without padding, where the model's attention can."""
+    sharing: bool = True
+    """Review what the texts of a group begin with once for all."""
+    padding_side: Literal["left", "right"] = "right"
+    """Of reviewed texts that are not packed."""
+    head_chunk: int = 64
+    """Steps whose logits exist at once: 13 MB for a vocabulary of 49,152."""
     device: str = "auto"
     """`auto` is the first accelerator, or the processor."""
     batch_size: int = 16
@@ -61,6 +69,11 @@ class TextSettings:
         if self.batch_size < 1:
             raise UsageError(
                 f"batch_size = {self.batch_size}; at least 1 row is answered at a time"
+            )
+        if self.head_chunk < 1 or self.padding_side not in ("left", "right"):
+            raise UsageError(
+                f"head_chunk = {self.head_chunk}, padding_side = {self.padding_side}; the chunk "
+                "is at least 1 step, the side left or right"
             )
         known = ("auto", "float32", "bfloat16", "float16")
         for name in (self.dtype, self.sample_dtype):
