@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,15 @@ from torch import Tensor
 from harness.errors import DataError, ModelError
 from harness.types import Rollout
 from trainers.batch import Batch
-from trainers.policy import Live, Policy
+from trainers.memory import (
+    SMALLEST,
+    bytes_per_position,
+    give_back,
+    is_out_of_memory,
+    positions_that_fit,
+    reserved,
+)
+from trainers.policy import Extent, Live, Policy, together
 from trainers.recipe import AdamW, Recipe, Run
 from trainers.schedules import at
 
@@ -26,10 +35,12 @@ class Learner:
     role: str
     recipe: Recipe
     policy: Policy
-    positions: int
-    """Of a micro-batch: bounds memory, changes no number."""
+    positions: int | None = None
+    """Of a micro-batch: bounds memory, changes no number. None: as many as fit."""
 
     def __post_init__(self) -> None:
+        self._each: float | None = None
+        """Bytes that a position of a review keeps; measured when it is first asked for."""
         self.optimizer = make_optimizer(self.recipe.optimizer, self.policy)
 
     def batch(self, rollouts: Sequence[Rollout], run: Run) -> Batch:
@@ -50,20 +61,78 @@ class Learner:
         for epoch in range(self.recipe.epochs):
             batch = self.gradient(batch, run, first=epoch == 0)
             self._update(batch, run)
+        self.optimizer.zero_grad(set_to_none=True)  # memory for answers and checkpoints
         return batch
 
     def gradient(self, batch: Batch, run: Run, *, first: bool) -> Batch:
         """Gradients of the whole batch, in micro-batches whose sum does not depend on the cut.
 
         In the first epoch the policy is still the one that ratios are taken against, so its review
-        is used twice and no second pass is made.
+        is used twice and no second pass is made. Where memory runs out, all is done again in
+        micro-batches of half the size, and so are all later batches.
         """
-        mine = replace_recipe(run, self.recipe)
-        self.optimizer.zero_grad(set_to_none=True)
-        sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
+        extents = [self.policy.extent(rollout) for rollout in batch.rollouts]
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            budget = self.budget(batch, run)
+            before = run.tally.copy()
+            try:
+                return self._accumulate(batch, run, extents, first=first)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = self._halved(batch, extents, budget, error)
+            give_back()  # outside the handler, which keeps what the failed review held
+            warnings.warn(
+                f"memory ran out in micro-batches of {budget} positions: from here on {smaller}. "
+                f"The gradient is the same; --positions {smaller} begins with that",
+                stacklevel=2,
+            )
+            run.tally.restore(before)
+            run.tally.add("oom_retries", 1)
+            run.memory["positions"][self.role] = smaller
+
+    def budget(self, batch: Batch, run: Run) -> int:
+        """Positions of a micro-batch. What was found to fit is kept with the run's state."""
+        known = run.memory.setdefault("positions", {})
+        said = [rollout for rollout in batch.rollouts if rollout.steps]
+        if self.role in known:
+            return known[self.role]
+        if self.positions is not None or not said:
+            return self.positions or SMALLEST
+        weights = self.policy.parameters()
+        if self._each is None:
+            self._each = bytes_per_position(self.policy, said[0])
+        taken = reserved(self.optimizer, weights)
+        known[self.role] = positions_that_fit(weights[0].device, self._each, taken)
+        return known[self.role]
+
+    def _halved(
+        self, batch: Batch, extents: Sequence[Extent], budget: int, error: BaseException
+    ) -> int:
+        """A budget that makes smaller micro-batches; ModelError where there are none."""
         whole = self.recipe.whole_groups
+        parts = batch.parts(extents, budget, whole_groups=whole)
+        largest = max(together(extents[row] for row in part.tolist()) for part in parts)
+        smaller = min(budget, largest) // 2
+        again = batch.parts(extents, max(smaller, 1), whole_groups=whole)
+        if len(again) == len(parts):
+            unit = "group" if whole else "rollout"
+            raise ModelError(
+                f"memory is too small to learn from one {unit} of {largest} positions: "
+                f"{str(error).splitlines()[0]}. Shorter answers (--max-tokens), --checkpointing "
+                "or an adapter (--lora 16) need less"
+            ) from error
+        return smaller
+
+    def _accumulate(
+        self, batch: Batch, run: Run, extents: Sequence[Extent], *, first: bool
+    ) -> Batch:
+        """Add the gradients of some rollouts, in micro-batches."""
+        mine = replace_recipe(run, self.recipe)
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()
-        for rows in batch.parts(sizes, self.positions, whole_groups=whole):
+        budget, whole = self.budget(batch, run), self.recipe.whole_groups
+        for rows in batch.parts(extents, budget, whole_groups=whole):
             part = batch.take(rows)
             steps = part.mask.shape[1]
             if not bool(part.mask.any()):

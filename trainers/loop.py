@@ -47,8 +47,8 @@ class Plan:
     save_every: int = 10
     keep: int = 2
     """Checkpoints that stay, besides the best."""
-    positions: int = 4096
-    """Of a micro-batch: bounds memory, changes no number."""
+    positions: int | None = None
+    """Of a micro-batch: bounds memory, changes no number. None: as many as fit."""
     report_to: tuple[str, ...] = ()
 
 

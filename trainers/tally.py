@@ -16,6 +16,14 @@ class Tally:
     values: dict[str, float] = field(default_factory=dict)
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+    def copy(self) -> Tally:
+        """What stands here now."""
+        return Tally(dict(self.values), dict(self.sums))
+
+    def restore(self, before: Tally) -> None:
+        """Forget what came after a copy was taken."""
+        self.values, self.sums = dict(before.values), dict(before.sums)
+
     def put(self, name: str, value: float) -> None:
         """A number as it is."""
         self.values[name] = float(value)

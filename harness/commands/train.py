@@ -42,8 +42,9 @@ def run(
     ] = "float32",
     checkpointing: Annotated[bool, Flag("--checkpointing", help="less memory, more time")] = False,
     positions: Annotated[
-        int, Flag(min=1, help="tokens of a micro-batch: bounds memory, not the gradient")
-    ] = 4096,
+        int | None,
+        Flag(min=1, help="tokens of a micro-batch; default: as many as fit into memory"),
+    ] = None,
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1, help="answers at once")] = 64,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,

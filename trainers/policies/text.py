@@ -30,7 +30,7 @@ from torch.nn import Parameter
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt, Rollout
-from trainers.policy import Live
+from trainers.policy import Extent, Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
 from trainers.text.decode import Drawn, Job, decode
@@ -217,6 +217,14 @@ class TextPolicy:
     def size(self, rollout: Rollout) -> int:
         """Tokens that a review of this rollout reads."""
         return sum(len(text.ids) for text in layout([[self._said(*t) for t in rollout.turns]]))
+
+    def extent(self, rollout: Rollout) -> Extent:
+        """Positions of a review of this rollout; what it begins with is shared."""
+        texts = layout([[self._said(*turn) for turn in rollout.turns]])
+        if not self._reviewer.shares:
+            return Extent(sum(len(text.ids) for text in texts))
+        heads = {text.head: text.prompt for text in texts}
+        return Extent(sum(len(text.tail) for text in texts), heads)
 
     def _said(self, prompt: Prompt, completion: Completion) -> Said:
         """A turn as tokens. The prompt is written anew where its messages or hints changed."""
