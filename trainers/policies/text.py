@@ -30,10 +30,11 @@ from torch.nn import Parameter
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt, Rollout
+from trainers.engine import Drawn, Job
 from trainers.policy import Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
-from trainers.text.decode import Drawn, Job, decode
+from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head
@@ -86,8 +87,8 @@ class TextPolicy:
             checkpointing=settings.checkpointing,
             bare_head=has_bare_head(self.model),
         )
-        self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
-        """What answers: the model itself, or its copy in another precision."""
+        self._engine = TorchEngine(loaded, settings)
+        """What draws the answers."""
 
     # ---- answering
 
@@ -160,8 +161,7 @@ class TextPolicy:
         return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
 
     def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
-        rows = self.settings.batch_size
-        return decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+        return self._engine.draw(jobs, sampling)
 
     def _completion(
         self, prompt: Prompt, read: Sequence[int], begun: Begun, drawn: Drawn
@@ -233,7 +233,7 @@ class TextPolicy:
     def refresh(self) -> None:
         """Renew the copy that answers."""
         self.changed = True
-        weights.renew(self._sampler, self.model)
+        self._engine.refresh()
 
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
@@ -253,7 +253,7 @@ class TextPolicy:
         """What a manifest must hold to believe, and to repeat, what this policy answered."""
         return {
             **load.describe(self.loaded, self.settings, changed=self.changed),
-            "batch": {"rows": self.settings.batch_size, "order": "longest prompt first"},
+            **self._engine.describe(),
             "sampling": asdict(self.sampling),
         }
 

@@ -38,7 +38,13 @@ class TextSettings:
     device: str = "auto"
     """`auto` is the first accelerator, or the processor."""
     batch_size: int = 16
-    """Rows that are answered together. Part of the result's identity: see `decode.plan`."""
+    """Rows that are answered together. Part of the result's identity: see `stream.py`."""
+    batch_tokens: int = 131_072
+    """Positions of memory that these rows may take, at their longest; fewer rows where they do."""
+    engine: Literal["torch", "openvino"] = "torch"
+    """What draws: see `trainers/engine.py`. Only `torch` can learn."""
+    fused: bool = True
+    """Decode Llama-like models without transformers' forward (see `fused.py`)."""
     adapter: LoRA | None = None
     chat: bool = True
     """False: no chat template; messages are joined by blank lines."""
