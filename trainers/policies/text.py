@@ -30,7 +30,7 @@ from torch.nn import Parameter
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt, Rollout
-from trainers.engine import Drawn, Job
+from trainers.engine import Drawn, Engine, Job
 from trainers.policy import Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
@@ -87,7 +87,7 @@ class TextPolicy:
             checkpointing=settings.checkpointing,
             bare_head=has_bare_head(self.model),
         )
-        self._engine = TorchEngine(loaded, settings)
+        self._engine = _engine(loaded, settings)
         """What draws the answers."""
 
     # ---- answering
@@ -171,7 +171,7 @@ class TextPolicy:
             return Completion(None, stopped="failed", note=note)
         ids = [*begun.ids, *drawn.ids]
         logprobs = None
-        if begun.logprobs is not None:
+        if begun.logprobs is not None and drawn.logprobs is not None:
             logprobs = np.concatenate([begun.logprobs, np.array(drawn.logprobs, np.float32)])
         trace: dict[str, Any] = {
             "prompt": list(read),
@@ -237,7 +237,7 @@ class TextPolicy:
 
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
-        settings = replace(self.settings, sample_dtype=None)
+        settings = replace(self.settings, sample_dtype=None, engine="torch")
         return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings)
 
     def save(self, path: Path) -> None:
@@ -256,6 +256,14 @@ class TextPolicy:
             **self._engine.describe(),
             "sampling": asdict(self.sampling),
         }
+
+
+def _engine(loaded: load.Loaded, settings: TextSettings) -> Engine:
+    if settings.engine == "openvino":
+        from trainers.text.openvino import OpenvinoEngine
+
+        return OpenvinoEngine(loaded, settings)
+    return TorchEngine(loaded, settings)
 
 
 def _begun(said: Said, completion: Completion, step: int, added: Sequence[int]) -> Begun:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.errors import UsageError
 
+ENGINES = ("torch", "openvino")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -72,5 +73,9 @@ class TextSettings:
         for name in (self.dtype, self.sample_dtype):
             if name is not None and name not in known:
                 raise UsageError(f"no dtype '{name}'; there are {', '.join(known)}")
+        if self.batch_tokens < 1:
+            raise UsageError(f"batch_tokens = {self.batch_tokens}; a row takes at least 1 position")
+        if self.engine not in ENGINES:
+            raise UsageError(f"no engine '{self.engine}'; there are {', '.join(ENGINES)}")
         if self.sample_dtype == "auto":
             raise UsageError("sample_dtype has no 'auto'; leave it out to answer with the weights")
