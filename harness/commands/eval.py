@@ -33,6 +33,7 @@ def run(
     dtype: Annotated[str, Flag(help="auto, float32 or bfloat16")] = "auto",
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
+    engine: Annotated[str, Flag(help="what draws for text: models: torch or openvino")] = "torch",
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
     thinking: Annotated[
         bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
@@ -77,6 +78,7 @@ def run(
         dtype=dtype,
         device=device,
         batch_size=batch_size,
+        engine=engine,
         chat=chat,
         thinking=thinking,
         allow_pickle=allow_pickle,

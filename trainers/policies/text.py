@@ -30,10 +30,11 @@ from torch.nn import Parameter
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt, Rollout
+from trainers.engine import Drawn, Engine, Job
 from trainers.policy import Extent, Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
-from trainers.text.decode import Drawn, Job, decode
+from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head, packed_window
@@ -91,8 +92,8 @@ class TextPolicy:
             bare_head=has_bare_head(self.model),
             window=packed_window(self.model),
         )
-        self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
-        """What answers: the model itself, or its copy in another precision."""
+        self._engine = _engine(loaded, settings)
+        """What draws the answers."""
 
     # ---- answering
 
@@ -165,8 +166,7 @@ class TextPolicy:
         return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
 
     def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
-        rows = self.settings.batch_size
-        return decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+        return self._engine.draw(jobs, sampling)
 
     def _completion(
         self, prompt: Prompt, read: Sequence[int], begun: Begun, drawn: Drawn
@@ -176,7 +176,7 @@ class TextPolicy:
             return Completion(None, stopped="failed", note=note)
         ids = [*begun.ids, *drawn.ids]
         logprobs = None
-        if begun.logprobs is not None:
+        if begun.logprobs is not None and drawn.logprobs is not None:
             logprobs = np.concatenate([begun.logprobs, np.array(drawn.logprobs, np.float32)])
         trace: dict[str, Any] = {
             "prompt": list(read),
@@ -246,11 +246,11 @@ class TextPolicy:
     def refresh(self) -> None:
         """Renew the copy that answers."""
         self.changed = True
-        weights.renew(self._sampler, self.model)
+        self._engine.refresh()
 
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
-        settings = replace(self.settings, sample_dtype=None)
+        settings = replace(self.settings, sample_dtype=None, engine="torch")
         return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings)
 
     def save(self, path: Path) -> None:
@@ -266,9 +266,17 @@ class TextPolicy:
         """What a manifest must hold to believe, and to repeat, what this policy answered."""
         return {
             **load.describe(self.loaded, self.settings, changed=self.changed),
-            "batch": {"rows": self.settings.batch_size, "order": "longest prompt first"},
+            **self._engine.describe(),
             "sampling": asdict(self.sampling),
         }
+
+
+def _engine(loaded: load.Loaded, settings: TextSettings) -> Engine:
+    if settings.engine == "openvino":
+        from trainers.text.openvino import OpenvinoEngine
+
+        return OpenvinoEngine(loaded, settings)
+    return TorchEngine(loaded, settings)
 
 
 def _begun(said: Said, completion: Completion, step: int, added: Sequence[int]) -> Begun:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.errors import UsageError
 
+ENGINES = ("torch", "openvino")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -46,7 +47,13 @@ class TextSettings:
     device: str = "auto"
     """`auto` is the first accelerator, or the processor."""
     batch_size: int = 16
-    """Rows that are answered together. Part of the result's identity: see `decode.plan`."""
+    """Rows that are answered together. Part of the result's identity: see `stream.py`."""
+    batch_tokens: int = 131_072
+    """Positions of memory that these rows may take, at their longest; fewer rows where they do."""
+    engine: Literal["torch", "openvino"] = "torch"
+    """What draws: see `trainers/engine.py`. Only `torch` can learn."""
+    fused: bool = True
+    """Decode Llama-like models without transformers' forward (see `fused.py`)."""
     adapter: LoRA | None = None
     chat: bool = True
     """False: no chat template; messages are joined by blank lines."""
@@ -79,5 +86,9 @@ class TextSettings:
         for name in (self.dtype, self.sample_dtype):
             if name is not None and name not in known:
                 raise UsageError(f"no dtype '{name}'; there are {', '.join(known)}")
+        if self.batch_tokens < 1:
+            raise UsageError(f"batch_tokens = {self.batch_tokens}; a row takes at least 1 position")
+        if self.engine not in ENGINES:
+            raise UsageError(f"no engine '{self.engine}'; there are {', '.join(ENGINES)}")
         if self.sample_dtype == "auto":
             raise UsageError("sample_dtype has no 'auto'; leave it out to answer with the weights")

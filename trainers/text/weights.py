@@ -47,10 +47,10 @@ def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
     for name, module in twin.named_modules():
         source = modules[name]
         for key, weight in module.named_parameters(recurse=False):
-            weight.copy_(_merged(source, key))
+            weight.copy_(merged(source, key))
 
 
-def _merged(module: nn.Module, key: str) -> Tensor:
+def merged(module: nn.Module, key: str) -> Tensor:
     """A parameter with the adapter's change added, where there is one."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -1,0 +1,85 @@
+"""The engine in this process: PyTorch on the weights that learn, or on a copy of them.
+
+Models that `fused.py` knows are decoded by continuous batching on packed weights; all others by
+transformers' own forward, in batches of fixed composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.models import Sampling
+from trainers.engine import Drawn, Job
+from trainers.text import weights
+from trainers.text.decode import decode
+from trainers.text.fused import Fused, agrees, fits
+from trainers.text.settings import TextSettings
+from trainers.text.stream import Limits, Stream
+
+if TYPE_CHECKING:
+    from trainers.text.load import Loaded
+
+
+class TorchEngine:
+    """Draws with the model itself, or with a copy in another precision."""
+
+    independent = False
+    """Sums depend in their last bits on the shape of the batch."""
+
+    def __init__(self, loaded: Loaded, settings: TextSettings) -> None:
+        self.loaded = loaded
+        self.settings = settings
+        self.stamp: list[int] = []
+        """Of the weights that the copy was made from."""
+        self.fused: Fused | None = None
+        self.model = loaded.model
+        """What answers where nothing is fused."""
+        model, dtype = loaded.model, settings.sample_dtype
+        if settings.fused and fits(model):
+            fused = Fused(model, getattr(torch, dtype) if dtype else model.dtype)
+            self.stamp = self._stamp()
+            self.fused = fused if agrees(fused, model) else None
+        if self.fused is None:
+            self.model = weights.sampling_copy(loaded, dtype)
+
+    def draw(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
+        """Each job with what was drawn for it, as soon as it is finished."""
+        rows, ends = self.settings.batch_size, self.loaded.ends
+        if self.fused is None:
+            yield from decode(self.model, jobs, sampling, rows=rows, ends=ends)
+            return
+        if self.settings.sample_dtype is None and self.stamp != self._stamp():
+            self.refresh()  # the weights themselves answer, as they are now
+        limits = Limits(rows, self.settings.batch_tokens)
+        yield from Stream(self.fused, jobs, sampling, ends).run(limits)
+
+    def refresh(self) -> None:
+        """Take over the weights as they are now."""
+        if self.fused is None:
+            weights.renew(self.model, self.loaded.model)
+        else:
+            self.fused.renew()
+            self.stamp = self._stamp()
+
+    def _stamp(self) -> list[int]:
+        """Changes whenever a weight was changed or exchanged."""
+        return [
+            number
+            for weight in self.loaded.model.parameters()
+            for number in (weight.data_ptr(), weight._version)
+        ]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Engine, kernels, and how rows are put together."""
+        return {
+            "engine": "grpo-harness decode",
+            "kernels": "transformers" if self.fused is None else self.fused.kernels,
+            "batch": {
+                "rows": self.settings.batch_size,
+                "order": "longest prompt first",
+                **({} if self.fused is None else {"positions": self.settings.batch_tokens}),
+            },
+        }
