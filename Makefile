@@ -49,7 +49,7 @@ coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py
 
 conformance: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/table.py
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/conformance/table.py
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

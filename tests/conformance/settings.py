@@ -1,4 +1,4 @@
-"""What is asked of a trainer: which gradient, of which stored rollouts, and how it is carried out."""
+"""What is asked of a trainer: which gradient of stored rollouts, and how it is carried out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from tests.conformance.cases import Case
     from torch import Tensor
+
+    from tests.conformance.cases import Case
 
 Mean = Literal["rollouts", "steps", "steps_locally", "length"]
 Scale = Literal["sample_std", "population_std", "none", "leave_one_out"]

@@ -1,4 +1,4 @@
-"""The conformance table: writes `results/conformance.md` and `.json`. Run it with `make conformance`.
+"""The conformance table: `make conformance` writes `results/conformance.md` and `.json`.
 
 Every row is measured anew: the gradient that each trainer makes of the stored rollouts, beside that
 of the plain reference in float64.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -17,7 +16,6 @@ from typing import Any
 
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE))
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from tests.conformance.cases import Case, stored
 from tests.conformance.ours import Ours

@@ -35,11 +35,8 @@ class TRL:
     def lacks(self, settings: Settings, how: How) -> str:
         """What it has no setting for."""
         if settings.ratio == "product":
-            return (
-                ""
-                if RLOO == settings.but(off_policy=False, recipe="")
-                else "RLOOTrainer has one loss"
-            )
+            same = settings.but(off_policy=False, recipe="") == RLOO
+            return "" if same else "RLOOTrainer has one loss"
         if settings.scale not in SCALES:
             return f"no scale_rewards gives '{settings.scale}'"
         if settings.sampler_correction:
