@@ -14,8 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-HOUSE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(HOUSE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.conformance.cases import Case, stored
 from tests.conformance.ours import Ours
@@ -23,6 +22,7 @@ from tests.conformance.rows import Result, Row, every, held, measured, truth
 from tests.conformance.settings import Trainer
 from tests.conformance.trl import TRL
 
+HOUSE = Path(__file__).resolve().parents[2]
 PAGE = HOUSE / "results" / "conformance.md"
 HEAD = """# Conformance: whose gradient is the paper's, whatever the batching
 
