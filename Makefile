@@ -48,6 +48,9 @@ boards: $(READY)
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py
 
+conformance: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/conformance/table.py
+
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from harness.errors import IncompleteRun
+from harness.errors import IncompleteRun, UsageError
 from harness.models import Sampling
 from harness.play import play
 from harness.types import Fault, Prompt, Rollout, Task
@@ -46,7 +46,9 @@ class Plan:
     dev_limit: int | None = 100
     save_every: int = 10
     keep: int = 2
-    """Checkpoints that stay, besides the best."""
+    """The last checkpoints stay, so many of them."""
+    keep_best: int = 1
+    """So stay those of the best looks at the dev split."""
     positions: int | None = None
     """Of a micro-batch: bounds memory, changes no number. None: as many as fit."""
     report_to: tuple[str, ...] = ()
@@ -88,6 +90,8 @@ class Training:
     store: Store = field(default_factory=Nowhere)
     report: Callable[[int, Mapping[str, float]], None] = lambda step, numbers: None
     """Told every line of the log."""
+    say: Callable[[str], None] = lambda text: None
+    """Told what a person should know."""
     stopping: bool = False
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
@@ -108,9 +112,15 @@ class Training:
         self.development = Development(self.task, self.plan.dev_rollouts, self.plan.dev_limit)
         self.checkpoints = state.Checkpoints(self.folder / "checkpoints", self.plan.keep)
         self.tokens = 0
-        self.best: dict[str, Any] | None = None
+        self.looks: list[dict[str, Any]] = []
+        """The best looks at the dev split, the best first."""
         self.faults: list[Fault] = []
         self.trackers: list[Tracker] = []
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Step, value and metric of the best look at the dev split."""
+        return self.looks[0] if self.looks else None
 
     # ---- the run
 
@@ -221,7 +231,7 @@ class Training:
         return in_order(prompts, found)
 
     def _look(self, done: int) -> bool:
-        """Play the dev split and log it; whether it is the best so far."""
+        """Play the dev split and log it; whether it is one of the best so far."""
         if not self.development.prompts:
             return False
         solver = self.run.policies["solver"]
@@ -229,22 +239,27 @@ class Training:
         found = self.development.look(solver, dict(self.run.policies), drawn, self.plan.seed)
         self.store.keep("dev", done, [(rollout, None) for rollout in found.rollouts])
         self._log(done, found.numbers)
-        value = found.headline
-        if self.best is None or self.development.better(value, self.best["value"]):
-            self.best = {"step": done, "value": value, "metric": self.development.headline}
-            return done > 0
-        return False
+        return self._place(done, found.headline) and done > 0
+
+    def _place(self, done: int, value: float) -> bool:
+        """Put a look among the best ones; whether its checkpoint is to stay."""
+        better = [self.development.better(value, look["value"]) for look in self.looks]
+        place = better.index(True) if any(better) else len(self.looks)
+        look = {"step": done, "value": value, "metric": self.development.headline}
+        self.looks.insert(place, look)
+        del self.looks[max(self.plan.keep_best, 1) :]
+        return place < self.plan.keep_best
 
     # ---- state
 
     def _save(self, done: int) -> None:
-        tensors = {"torch.generator": torch.get_rng_state()}
+        tensors = state.generators()
         for learner in self.learners:
             tensors |= state.optimizer_tensors(learner.optimizer, learner.role)
         table = {
             "step": done,
             "tokens": self.tokens,
-            "best": self.best,
+            "looks": self.looks,
             "generator": dict(self.run.rng.bit_generator.state),
             "memory": self.run.memory,
             "ledger": {id: asdict(past) for id, past in self.run.ledger.past.items()},
@@ -256,26 +271,39 @@ class Training:
             for learner in self.learners:
                 learner.policy.save(path / learner.role)
 
-        self.checkpoints.save(
-            done, table, tensors, write, self.best["step"] if self.best is not None else None
-        )
+        best = [look["step"] for look in self.looks[: self.plan.keep_best]]
+        self.checkpoints.save(done, table, tensors, write, best)
 
     def _restore(self) -> int:
-        """Go on from the last checkpoint; its step, or -1 where there is none."""
+        """Go on from the last whole checkpoint; its step, or -1 where there is none."""
         self.checkpoints.clean()
-        steps = self.checkpoints.steps()
-        if not steps:
+        found = self.checkpoints.newest(self.say)
+        if found is None:
             return -1
-        table, tensors = self.checkpoints.load(steps[-1])
+        step, table, tensors = found
+        self._agree(table, self.checkpoints.path(step))
         for learner in self.learners:
-            learner.policy.load_state(self.checkpoints.path(steps[-1]) / learner.role)
+            learner.policy.load_state(self.checkpoints.path(step) / learner.role)
             state.restore_optimizer(learner.optimizer, learner.role, tensors)
-        torch.set_rng_state(tensors["torch.generator"])
+        state.restore_generators(tensors)
         self.run.rng.bit_generator.state = table["generator"]
         self.run.memory = table["memory"]
         self.run.ledger = Ledger({id: Past(**past) for id, past in table["ledger"].items()})
-        self.tokens, self.best = table["tokens"], table["best"]
-        return steps[-1]
+        self.tokens, self.looks = table["tokens"], table["looks"]
+        return step
+
+    def _agree(self, table: Mapping[str, Any], path: Path) -> None:
+        """UsageError where another recipe was at work; a word where the numbers may differ."""
+        if table["recipe"] != repr(self.recipe):
+            raise UsageError(
+                f"{path} was written by another recipe: {table['recipe']}; this one is "
+                f"{self.recipe!r}. Give the same one, or another folder"
+            )
+        if table["threads"] != torch.get_num_threads():
+            self.say(
+                f"the run was made with {table['threads']} threads and goes on with "
+                f"{torch.get_num_threads()}: its numbers may differ in their last bits"
+            )
 
 
 def deterministic() -> None:

@@ -18,6 +18,7 @@ from harness.play import play
 from harness.types import Example, Fault, Prompt, Rollout, Task
 from trainers.learner import Learner
 from trainers.recipe import Attempt, Ledger, Run, wrapped
+from trainers.state import pack
 from trainers.tally import Tally
 
 SHORT = 16
@@ -64,3 +65,4 @@ def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example])
         if mine:
             learner.gradient(learner.batch(mine, copied), copied, first=True)
             learner.optimizer.zero_grad(set_to_none=True)
+    pack(copied.memory, {})

@@ -32,7 +32,10 @@ def run(
     ] = 1,
     dev_limit: Annotated[int, Flag("--dev-limit", min=1, help="dev examples looked at")] = 100,
     save_every: Annotated[int, Flag("--save-every", min=1, help="steps between checkpoints")] = 10,
-    keep: Annotated[int, Flag(min=1, help="checkpoints that stay, besides the best")] = 2,
+    keep: Annotated[int, Flag(min=1, help="last checkpoints that stay")] = 2,
+    keep_best: Annotated[
+        int, Flag("--keep-best", min=0, help="so do those of the best looks at dev")
+    ] = 1,
     test: Annotated[bool, Flag("--test/--no-test", help="score the test split at the end")] = True,
     test_rollouts: Annotated[int, Flag("--test-rollouts", min=1, help="1 is greedy")] = 1,
     test_limit: Annotated[int | None, Flag("--test-limit", min=1)] = None,
@@ -87,6 +90,7 @@ def run(
             dev_limit=dev_limit,
             save_every=save_every,
             keep=keep,
+            keep_best=keep_best,
             positions=positions,
             report_to=tuple(report_to or ()),
         ),

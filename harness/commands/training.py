@@ -214,7 +214,7 @@ def _train(
     try:
         training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
-            training.report = _Reporter(meter, job.recipe.steps)
+            training.report, training.say = _Reporter(meter, job.recipe.steps), screen.say
             checkpoint = training.train()
         journal.close(compress=True)
     finally:

@@ -133,6 +133,64 @@ def test_a_run_that_stopped_anywhere_goes_on_to_the_same_numbers(
     assert same(last, unbroken)
 
 
+def test_a_damaged_checkpoint_costs_its_steps_and_no_number(tmp_path: Path):
+    unbroken = training(tmp_path / "unbroken", RICH, save_every=1)
+    unbroken.train()
+    first = training(tmp_path / "broken", RICH.but(steps=4), save_every=1)
+
+    def stop(step: int, numbers: object) -> None:
+        first.stopping = step == 3
+
+    first.report = stop
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    path = first.checkpoints.path(3) / "solver" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 16
+    path.write_bytes(bytes(data))
+    last = training(tmp_path / "broken", RICH, save_every=1)
+    last.store = first.store
+    said: list[str] = []
+    last.say = said.append
+    last.train()
+    assert ["step-000003 is damaged" in word for word in said] == [True]
+    assert same(last, unbroken)
+
+
+def test_the_last_and_the_best_looks_keep_their_checkpoints(tmp_path: Path):
+    one = training(tmp_path, FAST, dev_every=1, save_every=1, keep=1, keep_best=2)
+    values = iter([0.1, 0.5, 0.2, 0.9, 0.4])
+    look = one.development.look
+
+    def look_as_told(*given: Any) -> Any:
+        return replace(look(*given), headline=next(values))
+
+    one.development.look = look_as_told  # type: ignore[method-assign]
+    one.train()
+    assert one.checkpoints.steps() == [1, 3, 4]
+    assert [held["step"] for held in one.looks] == [3, 1]
+    assert one.best == {"step": 3, "value": 0.9, "metric": "correct"}
+
+
+def test_another_recipe_is_not_continued_in_silence(tmp_path: Path):
+    training(tmp_path).train()
+    with pytest.raises(UsageError, match=r"written by another recipe.*Give the same one"):
+        training(tmp_path, FAST.but(epochs=2)).train()
+
+
+def test_other_threads_are_told(tmp_path: Path):
+    training(tmp_path).train()
+    torch.set_num_threads(2)
+    said: list[str] = []
+    again = training(tmp_path)
+    again.say = said.append
+    again.train()
+    assert said == [
+        "the run was made with 1 threads and goes on with 2: its numbers may differ in their last "
+        "bits"
+    ]
+
+
 def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
     unbroken = training(tmp_path / "unbroken")
     unbroken.train()
@@ -274,6 +332,7 @@ def test_a_memory_that_cannot_come_back_is_refused(tmp_path: Path):
     one = training(tmp_path, FAST.but(rewards=(*FAST.rewards, Hoard())))
     with pytest.raises(UsageError, match=r"memory\.hoard holds a set"):
         one.train()
+    assert log(tmp_path) == []  # before the first step, not at the first checkpoint
 
 
 def test_the_rehearsal_leaves_no_trace(tmp_path: Path):
