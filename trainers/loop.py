@@ -97,6 +97,7 @@ class Training:
             task=self.task,
             recipe=self.recipe,
             policies=Policies(self.policies),
+            examples=self.examples,
             seed=self.plan.seed,
             rng=np.random.default_rng((self.plan.seed, 1)),
         )
