@@ -6,9 +6,9 @@ Formula  loss = 1/sum_i T_i sum_i sum_t -sg(clip(q, floor, cap)) A_i log pi(o_it
          grpo; sg: no gradient. floor, cap: CappedReinforce.
 Paper    MiniMax 2025, MiniMax-M1, arXiv 2506.13585.
 Limits   The paper has no lower bound and tunes the upper one without telling it; 5 is the cap of
-         ScaleRL (arXiv 2510.13786), as in TRL, whose epsilon_high is the cap itself, not cap - 1. On-policy the gradient
-         is that of grpo with MeanOverSteps. The printed loss is a weighted sum of
-         log-probabilities, and not near 0.
+         ScaleRL (arXiv 2510.13786), as in TRL, whose epsilon_high is the cap itself, not cap - 1.
+         On-policy the gradient is that of grpo with MeanOverSteps. The printed loss is a weighted
+         sum of log-probabilities, and not near 0.
 """
 
 from trainers.losses import CappedReinforce
