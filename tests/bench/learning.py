@@ -109,8 +109,10 @@ def gains(trial: Trial, output: Path) -> Iterator[dict[str, Any]]:
         name = f"{trial.name}-{seed}"
         harness("train", *trial.trained(seed), "--name", f"{name}-run", *where)
         policy = output / "runs" / f"{name}-run" / "policy"
-        harness("eval", *asked, "-m", f"text:{policy}", "--name", name, *where)
-        [found] = json.loads(harness("compare", name, before, "--json", "--show", "0", *where))
+        harness("eval", *asked, "-m", f"text:{policy}", "--name", f"{name}-after", *where)
+        [found] = json.loads(
+            harness("compare", f"{name}-after", before, "--json", "--show", "0", *where)
+        )
         yield {"trial": trial, "seed": seed, **found["pairs"][0]}
 
 
