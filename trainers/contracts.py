@@ -32,7 +32,7 @@ from trainers.policies.text import TextPolicy, open_text
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
 TOKENS = 4
-CLOCKS = ("time/", "step_time", "tokens_per_second")
+CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 """Log entries that two equal runs may differ in."""
 
 

@@ -11,13 +11,26 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import UnknownName, need
 from harness.journal import Journal
+from trainers.losses import CappedReinforce, KLToReference
+from trainers.recipe import Recipe
 
 PLACES = ("tensorboard", "wandb", "trackio")
 
-ABOUT_LOSS = (
-    "with one epoch the ratio of new to old policy is 1, so the printed loss is near 0 whatever is "
-    "learned; watch reward, entropy and the dev score instead"
-)
+
+def about_loss(recipe: Recipe) -> str:
+    """Why the printed loss says little of what is learned, in one line."""
+    kinds = {type(loss) for loss in recipe.losses}
+    watch = "watch reward, entropy and the dev score instead"
+    if CappedReinforce in kinds:
+        return (
+            "it is a weighted sum of log-probabilities whose gradient is what counts, and may rise "
+            f"or fall as the policy learns; {watch}"
+        )
+    leash = [x for x in recipe.losses if isinstance(x, KLToReference) and x.beta != 0]
+    more = ", and what is left is the KL term" if leash else ""
+    ratio = "the ratio of new to old policy is 1 and a group's advantages add up to 0"
+    when = "with one epoch" if recipe.epochs == 1 else "in the first epoch"
+    return f"{when} {ratio}, so it is near 0 whatever is learned{more}; {watch}"
 
 
 @runtime_checkable

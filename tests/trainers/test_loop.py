@@ -26,7 +26,7 @@ from trainers.samplers import Uniform
 from trainers.schedules import Linear
 
 FAST = short(GRPO, steps=4, optimizer=AdamW(lr=1e-3))
-CLOCKS = ("time/", "step_time", "tokens_per_second")
+CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 @dataclass
