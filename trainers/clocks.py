@@ -32,18 +32,10 @@ PARTS = ("generate", "verify", "review", "backward", "optimizer", "other")
 class Clocked:
     """A model whose answering time is added to the step's tally."""
 
+    name: str
+    independent: bool
     model: Model
     run: Run
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.name
-
-    @property
-    def independent(self) -> bool:
-        """The model's."""
-        return self.model.independent
 
     def describe(self) -> Mapping[str, Any]:
         """The model's."""
@@ -61,7 +53,10 @@ class Clocked:
 
 def clocked(run: Run) -> Mapping[str, Model]:
     """The run's policies as models whose time is told."""
-    return {role: Clocked(policy, run) for role, policy in run.policies.items()}
+    return {
+        role: Clocked(policy.name, policy.independent, policy, run)
+        for role, policy in run.policies.items()
+    }
 
 
 def playing(run: Run, seconds: float) -> None:

@@ -26,7 +26,7 @@ from trainers.development import Development
 from trainers.learner import Learner
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
-from trainers.rehearsal import rehearse, trainable
+from trainers.rehearsal import check_dev, rehearse, trainable
 from trainers.rewards import totals
 from trainers.schedules import at, whole
 from trainers.tally import Tally
@@ -96,6 +96,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.examples = trainable(self.task, self.plan.limit)
+        check_dev(self.task, self.plan.dev_every)
         self.run = Run(
             task=self.task,
             recipe=self.recipe,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.types import Fault, Rollout
+from harness.types import Completion, Fault, Rollout
 from trainers.batch import Batch
 
 
@@ -21,7 +21,7 @@ def of_rollouts(rollouts: Sequence[Rollout], faults: Sequence[Fault]) -> dict[st
         **_spread("completions", "length", lengths),
         **_spread("completions", "terminated_length", whole),
         "completions/clipped_ratio": 1 - len(whole) / len(rollouts),
-        "completions/empty": float(sum(length == 0 for length in lengths)),
+        "completions/empty": float(sum(_empty(rollout.completion) for rollout in rollouts)),
         "faults": float(len(faults)),
         "rollouts": float(len(rollouts)),
         "time/verifiers": sum(rollout.seconds for rollout in rollouts),
@@ -72,6 +72,12 @@ def flat_groups(batch: Batch) -> tuple[int, int]:
     flat = batch.peers().each(batch.rewards, spread).amax(1) == 0
     groups = batch.group.unique()
     return sum(bool(flat[batch.group == number].all()) for number in groups), len(groups)
+
+
+def _empty(completion: Completion) -> bool:
+    """Nothing was decided, or nothing that a reader sees."""
+    output = completion.output
+    return not completion.steps or output is None or (isinstance(output, str) and not output)
 
 
 def _spread(family: str, what: str, lengths: Sequence[int]) -> dict[str, float]:

@@ -69,7 +69,7 @@ REAL = tuple(
         lr=1e-5,
         dtype="bfloat16",
     )
-    for member, steps in (("reversal", 12), ("sorting", 20), ("successor", 20))
+    for member, steps in (("reversal", 12), ("sorting", 20), ("successor", 12))
 )
 TINY = tuple(
     Trial(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ HELD_OUT = HeldOut.of(mean("correct"), {"correct": 1.0})
 STEPS = 20
 Series = Callable[[float], float]
 """From the part of the run that is done, 0 to 1, to a number of the log."""
+
+
+def flat(t: float) -> float:
+    return 0.2
 
 
 def healthy(**changes: Series) -> dict[str, Series]:
@@ -83,8 +88,9 @@ def test_a_task_that_is_solved_raises_none(tmp_path: Path):
 
 
 def test_a_run_that_stands_still_without_a_fault_raises_none(tmp_path: Path):
-    still = {name: (lambda t, value=value(0.0): value) for name, value in healthy().items()}
-    assert raised(tmp_path, still, lambda t: 0.2) == []
+    still = {name: partial(value, 0.0) for name, value in healthy().items()}
+    found = raised(tmp_path, {n: (lambda t, now=now: now()) for n, now in still.items()}, flat)
+    assert found == []
 
 
 CAUSES: dict[str, dict[str, Series]] = {
