@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from harness.errors import UnknownName, need
+from harness.errors import UnknownName, UsageError, need
 from harness.journal import Journal
 from trainers.losses import CappedReinforce, KLToReference
 from trainers.recipe import Recipe
@@ -91,7 +91,13 @@ class _Hosted:
             options |= {"dir": str(folder), "id": folder.name, "resume": "allow"}
         else:
             options |= {"resume": "allow"}
-        self.run = self.module.init(**options, config=dict(settings))
+        try:
+            self.run = self.module.init(**options, config=dict(settings))
+        except Exception as error:  # no account, no network, no room: whatever they raise
+            raise UsageError(
+                f"--report-to {place} cannot begin: {error or type(error).__name__}. Log in, or set "
+                f"{'WANDB_MODE=offline' if place == 'wandb' else 'TRACKIO_DIR to a folder of yours'}"
+            ) from error
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         self.module.log(dict(numbers), step=step)
