@@ -94,9 +94,10 @@ class _Hosted:
         try:
             self.run = self.module.init(**options, config=dict(settings))
         except Exception as error:  # no account, no network, no room: whatever they raise
+            would = {"wandb": "WANDB_MODE=offline", "trackio": "TRACKIO_DIR to a folder of yours"}
+            reason = str(error).strip().rstrip(".") or type(error).__name__
             raise UsageError(
-                f"--report-to {place} cannot begin: {error or type(error).__name__}. Log in, or set "
-                f"{'WANDB_MODE=offline' if place == 'wandb' else 'TRACKIO_DIR to a folder of yours'}"
+                f"--report-to {place} cannot begin: {reason}. Log in, or set {would[place]}"
             ) from error
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -82,9 +82,16 @@ def refused(said: Said, task: Path, code: int, *words: str) -> None:
     assert steps(task) == []
 
 
-def test_what_is_well_is_trained(task: Path):
-    assert trained(task).code == 0
+def test_what_is_well_is_trained_and_says_what_the_loss_means(task: Path):
+    said = trained(task)
+    assert said.code == 0
     assert len(steps(task)) == 2
+    assert said.err.count("on the printed loss: with one epoch") == 1
+    assert json.loads(said.out)["alarms"] == []
+    page = task.parent / "page.html"
+    out = task.parent / "out"
+    assert command("view", "it", "--html", page, "-o", out).code == 0
+    assert "On the printed loss: with one epoch" in page.read_text("utf-8")
 
 
 def test_a_score_that_the_task_lacks(task: Path):
