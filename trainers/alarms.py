@@ -3,7 +3,8 @@
 held_out      reward went up and the score on the dev split did not: the reward is being gamed
 length        answers shrank to less than half (other than by ending before the limit that cut
               them), or doubled, and no more of them are right
-entropy       the policy says nearly always the same, and is not right
+entropy       the policy says nearly always the same, is not right, and gets no better (or so little
+              is left that it cannot)
 reasons       verdicts changed their kind: more replies in a bad form, cut, timed out, ...
 flat_groups   nearly no group has anything to compare, and the task is not solved
 faults        attempts could not be made or judged
@@ -181,8 +182,9 @@ def _length(steps: Sequence[Line]) -> Iterator[Finding]:
 
 def _entropy(steps: Sequence[Line]) -> Iterator[Finding]:
     was, now = _window(steps, "entropy")
-    right = _window(steps, RIGHT)[1]
-    if now < 0.1 * was and now < 0.1 and right < SOLVED:
+    right_was, right = _window(steps, RIGHT)
+    little = 0.1 if right <= right_was + 0.05 else 0.01  # a policy that learns gets surer, too
+    if now < 0.1 * was and now < little and right < SOLVED:
         yield Finding(
             "entropy",
             f"entropy fell from {was:.3f} to {now:.3f} nats a step with {right:.0%} right: "
@@ -209,7 +211,8 @@ def _reasons(steps: Sequence[Line]) -> Iterator[Finding]:
 
 def _flat_groups(steps: Sequence[Line]) -> Iterator[Finding]:
     part = steps[-WINDOW:]
-    flat = sum(1 - line.get("effective_prompt_ratio", 1.0) for line in part) / WINDOW
+    flat = sum(line.get("frac_reward_zero_std", 0.0) for line in part) / WINDOW
+    flat = max(flat, sum(1 - line.get("effective_prompt_ratio", 1.0) for line in part) / WINDOW)
     right = _window(steps, RIGHT)[1]
     if flat > 0.95 and right < SOLVED:
         yield Finding(

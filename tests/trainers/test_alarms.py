@@ -17,6 +17,11 @@ from tests.trainer_builders import rollout
 from trainers.alarms import Alarm, HeldOut, Watch
 
 HELD_OUT = HeldOut.of(mean("correct"), {"correct": 1.0})
+REWARD = {"correct": 1.0}
+RUNS: dict[str, list[dict[str, float]]] = json.loads(
+    Path(__file__).with_name("healthy_runs.json").read_text("utf-8")
+)
+"""Logs of a 135M model that learns: sums of two digits (the demo), reversal, sorting."""
 STEPS = 20
 Series = Callable[[float], float]
 """From the part of the run that is done, 0 to 1, to a number of the log."""
@@ -90,6 +95,24 @@ def test_a_task_that_is_solved_raises_none(tmp_path: Path):
 def test_a_run_that_stands_still_without_a_fault_raises_none(tmp_path: Path):
     still = {name: partial(value, 0.0) for name, value in healthy().items()}
     found = raised(tmp_path, {n: (lambda t, now=now: now()) for n, now in still.items()}, flat)
+    assert found == []
+
+
+def test_entropy_that_is_gone_is_told_although_the_run_got_better(tmp_path: Path):
+    gone = {"entropy": lambda t: math.exp(-9 * t), "verdicts/ok": lambda t: 0.2 + 0.3 * t}
+    assert kinds(raised(tmp_path, healthy(**gone))) == ["entropy"]
+    sure = {**gone, "entropy": lambda t: math.exp(-3.5 * t)}
+    assert kinds(raised(tmp_path / "sure", healthy(**sure))) == []
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_real_runs_that_went_well_raise_none(tmp_path: Path, name: str):
+    found: list[Alarm] = []
+    watch = Watch(tmp_path / "alarms.jsonl", HeldOut.of(mean("pass@1"), REWARD), found.append)
+    lines = RUNS[name]
+    assert len([line for line in lines if "reward" in line]) >= 12
+    for line in lines:
+        watch.log(int(line["step"]), {k: v for k, v in line.items() if k != "step"})
     assert found == []
 
 
