@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage learning bench-verifier new-task new-recipe clean
 
 setup: $(READY)
 
@@ -50,6 +50,10 @@ coverage: $(READY)
 
 conformance: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/conformance/table.py
+
+# Does training teach? Some twenty minutes; killed, it goes on where it was.
+learning: $(READY)
+	$(BIN)/python tests/bench/learning.py
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

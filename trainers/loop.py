@@ -20,12 +20,13 @@ from harness.errors import IncompleteRun, UsageError
 from harness.models import Sampling
 from harness.play import play
 from harness.types import Fault, Prompt, Rollout, Task
-from trainers import numbers, state
+from trainers import clocks, numbers, state
+from trainers.alarms import Alarm, HeldOut, Watch
 from trainers.development import Development
 from trainers.learner import Learner
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrapped
-from trainers.rehearsal import rehearse, trainable
+from trainers.rehearsal import check_dev, rehearse, trainable
 from trainers.rewards import totals
 from trainers.schedules import at, whole
 from trainers.tally import Tally
@@ -92,15 +93,19 @@ class Training:
     """Told every line of the log."""
     say: Callable[[str], None] = lambda text: None
     """Told what a person should know."""
+    warn: Callable[[Alarm], None] = lambda alarm: None
+    """Told every alarm."""
     stopping: bool = False
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
     def __post_init__(self) -> None:
         self.examples = trainable(self.task, self.plan.limit)
+        check_dev(self.task, self.plan.dev_every)
         self.run = Run(
             task=self.task,
             recipe=self.recipe,
             policies=Policies(self.policies),
+            examples=self.examples,
             seed=self.plan.seed,
             rng=np.random.default_rng((self.plan.seed, 1)),
         )
@@ -111,6 +116,9 @@ class Training:
         ]
         self.development = Development(self.task, self.plan.dev_rollouts, self.plan.dev_limit)
         self.checkpoints = state.Checkpoints(self.folder / "checkpoints", self.plan.keep)
+        metrics = self.development.metrics if self.development.prompts else []
+        held_out = HeldOut.of(next(iter(metrics), None), self.task.reward)
+        self.watch = Watch(self.folder / "alarms.jsonl", held_out, lambda alarm: self.warn(alarm))
         self.tokens = 0
         self.looks: list[dict[str, Any]] = []
         """The best looks at the dev split, the best first."""
@@ -133,6 +141,8 @@ class Training:
             self.run.policies.seal()
             done = self._restore()
             lines.prune(done)
+            self.watch.recall([*lines.journal.read()], done)
+            self.trackers.append(self.watch)
             self.store.prune(done)
             settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
             self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
@@ -169,7 +179,6 @@ class Training:
             learner.policy.sampling = sampling(learner.recipe, run)
         prompts = run.recipe.samplers(self.examples, run)
         rollouts = self._attempts(prompts)
-        run.tally.add("time/generate", time.perf_counter() - started)
         for learner in self.learners:
             mine = [rollout for rollout in rollouts if rollout.role == learner.role]
             if mine:
@@ -183,21 +192,27 @@ class Training:
         self.store.keep("train", run.step + 1, list(zip(rollouts, paid, strict=True)))
         solver = learner.role == "solver"
         before = "" if solver else f"{learner.role}/"
-        for name, value in numbers.of_batch(batch, run.task.reward).items():
+        asked = run.tally.values.get("groups/asked")
+        for name, value in numbers.of_batch(batch, run.task.reward, asked).items():
             run.tally.put(before + name, value)
         learner.learn(batch, run)
         self.tokens += sum(learner.policy.size(rollout) for rollout in rollouts)
         if solver:
+            self.watch.shown = list(zip(rollouts, paid, strict=True))
             run.ledger.note(rollouts, paid, run.step)
 
     def _log_step(self, rollouts: Sequence[Rollout], seconds: float) -> None:
-        said = sum(rollout.steps for rollout in rollouts)
+        told = self.run.tally.numbers()
+        spent = clocks.split(told, seconds)
+        said = told.get("tokens/generated", 0.0)
         line = {
             **numbers.of_rollouts(rollouts, self.faults),
-            **self.run.tally.numbers(),
+            **told,
+            **spent,
+            **clocks.memory(),
             "num_tokens": float(self.tokens),
-            "tokens/generated": float(said),
             "tokens_per_second": said / seconds,
+            "tokens_per_second/generate": said / max(spent["time/generate"], 1e-9),
             "step_time": seconds,
         }
         self._log(self.run.step + 1, line)
@@ -226,9 +241,13 @@ class Training:
 
     def _play(self, prompts: Sequence[Prompt]) -> list[Rollout]:
         order = {(p.example.id, p.attempt + n) for p in prompts for n in range(p.rollouts)}
-        found = list(play(self.task, prompts, dict(self.run.policies), block=max(len(order), 1)))
+        started = time.perf_counter()
+        found = list(play(self.task, prompts, clocks.clocked(self.run), block=max(len(order), 1)))
+        clocks.playing(self.run, time.perf_counter() - started)
         self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
-        return in_order(prompts, found)
+        rollouts = in_order(prompts, found)
+        self.run.tally.add("tokens/generated", sum(rollout.steps for rollout in rollouts))
+        return rollouts
 
     def _look(self, done: int) -> bool:
         """Play the dev split and log it; whether it is one of the best so far."""

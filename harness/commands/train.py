@@ -121,6 +121,7 @@ def run(
 def present(report: dict[str, Any], task: str) -> None:
     """What was learned, where the time went, and where everything lies."""
     from harness.commands import screen
+    from leaderboards.text import visible
 
     first, last = report["first"], report["last"]
     names = [n for n in ("reward", "completions/mean_length", "entropy", "loss") if n in last]
@@ -133,6 +134,12 @@ def present(report: dict[str, Any], task: str) -> None:
     print(f"time: {spent}; {report['tokens_per_second']:.0f} tokens/s sampled")
     if "loss" in last:
         print(f"on the loss: {report['about_loss']}")
+    alarms = [[a["kind"], a["step"], visible(str(a["text"]), 300)] for a in report.get("alarms", ())]
+    if alarms:
+        screen.table("alarms", ["kind", "step", "what"], alarms)
+        print(f"rollouts that show them: {report['run']}/alarms.jsonl, or harness view")
+    else:
+        print("no alarms")
     for found in report.get("test", {}).get("metrics", ()):
         between = f"[{found['low']:.4f}, {found['high']:.4f}]"
         print(

@@ -23,14 +23,16 @@ from harness.errors import UsageError
 from harness.journal import Journal
 from harness.models import Model, Sampling
 from harness.types import Rollout, Task
+from leaderboards.text import visible
 from results.run import RunFolder, folder_name, line, run_id
+from trainers.clocks import PARTS
 from trainers.loop import Plan, Training, deterministic
 from trainers.policy import Policy
 from trainers.recipe import Recipe
 from trainers.rehearsal import trainable
 from trainers.rewards import paid_scores
 from trainers.text.settings import LoRA
-from trainers.tracking import ABOUT_LOSS
+from trainers.tracking import about_loss
 from trainers.written import difference
 
 
@@ -204,7 +206,9 @@ def _train(
     deterministic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"asks": asks, "environment": environment(), "started": started}
+    manifest["about_loss"] = about_loss(job.recipe)
     folder.begin({**manifest, "command": list(command), "base": job.model, "place": job.place})
+    screen.say(f"on the printed loss: {manifest['about_loss']}")
     differs = difference(job.recipe, registry.recipe("grpo"))
     for field_name, (old, new) in differs.items():
         screen.say(f"differs from grpo in {field_name}: {old} -> {new}")
@@ -215,6 +219,7 @@ def _train(
         training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
             training.report, training.say = _Reporter(meter, job.recipe.steps), screen.say
+            training.warn = lambda alarm: screen.say(visible(alarm.line(), 500))
             checkpoint = training.train()
         journal.close(compress=True)
     finally:
@@ -230,8 +235,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
     lines = list(Journal(folder.path / "metrics.jsonl").read())
     steps = [row for row in lines if "reward" in row]
     looks = [row for row in lines if "eval/faults" in row]
-    parts = ("generate", "verify", "review", "backward", "optimizer")
-    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in parts}
+    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in PARTS}
     said = sum(row["tokens/generated"] for row in steps)
     dev = [{n: x for n, x in row.items() if n != "step"} for row in looks]
     return {
@@ -249,7 +253,8 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "time": spent,
         "tokens": said,
         "tokens_per_second": said / max(spent["generate"], 1e-9),
-        "about_loss": ABOUT_LOSS,
+        "about_loss": about_loss(job.recipe),
+        "alarms": list(Journal(folder.path / "alarms.jsonl").read()),
         "policy": str(folder.path / "policy"),
         "run": str(folder.path),
         "seconds": round(seconds, 3),
@@ -302,7 +307,7 @@ class _Reporter:
         if step <= 3 or step % max(1, self.steps // 20) == 0:
             screen.say(
                 f"step {step}: reward {numbers['reward']:.4f}, "
-                f"flat groups {numbers['frac_reward_zero_std']:.0%}, "
+                f"flat groups {1 - numbers['effective_prompt_ratio']:.0%}, "
                 f"length {numbers['completions/mean_length']:.1f}, "
                 f"{numbers['step_time']:.1f} s"
             )

@@ -56,6 +56,7 @@ def load(spec: str, settings: TextSettings) -> Loaded:
         from trainers.text import adapter
 
         if origin.adapter is not None:
+            adapter.check_vocabulary(origin.adapter, tokenizer, model)
             peft = adapter.put_on(model, origin.adapter)
         elif settings.adapter is not None:
             peft = adapter.fresh(model, settings.adapter, settings.seed)
