@@ -90,6 +90,7 @@ class Question:
             "examples": digest([example_digest(p.example) for p in prompts]),
             "prompts": digest([prompt_digest(p) for p in prompts]),
             "model": {"name": model.name, **model.describe()},
+            **({"settings": dict(self.task.settings)} if self.task.settings else {}),
         }
 
 
@@ -216,6 +217,12 @@ def stored(folder: RunFolder, examples: Sequence[Example]) -> list[Rollout]:
     return [decode(found[key], examples[key[0]]) for key in sorted(found)]
 
 
+def settings(asks: Mapping[str, Any]) -> dict[str, Any]:
+    """What two records must share to be ranked together, besides task, metric and sampling."""
+    shared = {key: asks[key] for key in ("limit", "examples", "prompts")}
+    return {**shared, **asks.get("settings", {})}
+
+
 def make_records(
     question: Question,
     asks: Mapping[str, Any],
@@ -259,7 +266,7 @@ def make_records(
                 rollouts=question.rollouts,
                 clusters=len(numbers) if grouped else 0,
                 sampling=asdict(question.sampling),
-                settings={key: asks[key] for key in ("limit", "examples", "prompts")},
+                settings=settings(asks),
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
                 values=[float(value) for value in values],
                 example_ids_digest=digest(ids),

@@ -87,6 +87,7 @@ class Job:
             "examples": digest([example_digest(example) for example in examples]),
             "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
             "model": {"name": self.model, **policies["solver"].describe()},
+            **({"settings": dict(task.settings)} if task.settings else {}),
             "roles": {
                 role: {"name": model.name, **model.describe()}
                 for role, model in policies.items()
