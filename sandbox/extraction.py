@@ -2,6 +2,7 @@
 
 last_closed_fence    the last closed block tagged python or py, else the last closed block
 fence_or_all         the same, else the whole text
+whole_reply          the whole text: for models that continue a program
 livecodebench        what stands between the last two lines that hold three backticks
 open_r1              the last closed block tagged python, by a regular expression (rllm's too)
 verl                 what follows the last "```python", up to the next three backticks
@@ -61,6 +62,11 @@ def fence_or_all(text: str) -> str | None:
     return text if found is None else found
 
 
+def whole_reply(text: str) -> str | None:
+    """The reply as it is."""
+    return text
+
+
 def livecodebench(text: str) -> str | None:
     """Between the last two lines that hold three backticks; an open block gives the prose before."""
     lines = text.split("\n")
@@ -111,6 +117,7 @@ def _parses(text: str) -> bool:
 RULES: Mapping[str, Callable[[str], str | None]] = {
     "last_closed_fence": last_closed_fence,
     "fence_or_all": fence_or_all,
+    "whole_reply": whole_reply,
     "livecodebench": livecodebench,
     "open_r1": open_r1,
     "verl": verl,

@@ -12,6 +12,7 @@ of the machinery (SE), which is tried once more. SE is no verdict on the program
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -253,10 +254,18 @@ def _fault(result: Result | None, tests: int) -> str:
     return ""
 
 
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,16}")
+"""Of an object in memory: it differs from run to run, and a note may not."""
+
+
 def _judged(found: Sequence[tuple[Outcome, Match]], cases: int) -> Judgement:
     stages = Counter(match.stage for _, match in found if match.stage)
-    notes = tuple("" if o == "AC" else f"{o}: {m.note}"[:LONGEST_NOTE] for o, m in found)
+    notes = tuple("" if o == "AC" else _note(f"{o}: {m.note}") for o, m in found)
     return Judgement(tuple(o for o, _ in found), cases, notes, dict(stages))
+
+
+def _note(text: str) -> str:
+    return ADDRESS.sub("0x...", " ".join(text[: 2 * LONGEST_NOTE].split()))[:LONGEST_NOTE]
 
 
 def verdict(case: Case, run: Run, rule: Comparator) -> tuple[Outcome, Match]:

@@ -6,6 +6,7 @@ tokens                      Kattis' default: tokens, letter case aside. Options 
                             tokens:relative=1e-6:absolute=1e-6:case:space
 evalplus, evalplus:NAME     values: ==, floats within 1e-6; NAME is that of the function under test
 sandboxfusion               lower-cased lines, one float a line within relative 1e-5
+assertions                  the tests themselves assert: nothing is compared here
 lenient                     a chain that says which of its stages accepted
 checker:NAME                a trusted function for a problem with many right answers
 
@@ -56,6 +57,7 @@ PLAIN: Mapping[str, tuple[TextRule, ValueRule]] = {
     "livecodebench": (text.livecodebench, values.equal),
     "tokens": (text.Tokens(), values.equal),
     "sandboxfusion": (text.sandboxfusion, values.equal),
+    "assertions": (text.strict, values.strict),
     "lenient": (lenient.of_text, lenient.of_value),
 }
 
