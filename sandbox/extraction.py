@@ -68,7 +68,7 @@ def whole_reply(text: str) -> str | None:
 
 
 def livecodebench(text: str) -> str | None:
-    """Between the last two lines that hold three backticks; an open block gives the prose before."""
+    """Between the last two lines that hold three backticks; an open block gives prose."""
     lines = text.split("\n")
     fences = [number for number, line in enumerate(lines) if "```" in line]
     if len(fences) < 2:
@@ -91,7 +91,7 @@ def open_r1(text: str) -> str | None:
 
 def verl(text: str) -> str | None:
     """After the last "```python"; up to the next fence, or the end."""
-    before, tag, after = text.rpartition("```python")
+    _, tag, after = text.rpartition("```python")
     return after.partition("```")[0] if tag else None
 
 

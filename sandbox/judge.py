@@ -61,7 +61,7 @@ class Submission:
     cases: tuple[Case, ...]
     mode: Mode = "faithful"
     comparator: str = "tokens"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     prefix: str = ""
     isolation: Isolation = "program"
     partial: bool = False
@@ -106,7 +106,7 @@ class Judgement:
     @property
     def outcome(self) -> Outcome:
         """AC if every case is; else the first that is not. SE wherever one is SE."""
-        wrong = [outcome for outcome in self.outcomes if outcome != "AC"]
+        wrong: list[Outcome] = [outcome for outcome in self.outcomes if outcome != "AC"]
         if "SE" in wrong or (not wrong and self.passed != self.cases):
             return "SE"
         return wrong[0] if wrong else "AC"
@@ -129,9 +129,7 @@ class Judgement:
         return f"case {number + 1} of {self.cases}: {told}"
 
 
-def judge(
-    backend: Backend, submissions: Sequence[Submission]
-) -> Iterator[tuple[int, Judgement]]:
+def judge(backend: Backend, submissions: Sequence[Submission]) -> Iterator[tuple[int, Judgement]]:
     """Each submission's number with its judgement, in the order in which they finish.
 
     Raises BadProgram before anything is run where a submission has no cases, or names a mode or
@@ -183,7 +181,9 @@ class _Trial:
         """What is still to be run."""
         asked = self.submission
         if asked.mode != "faithful":
-            return livecodebench.program(asked.source, [case.test for case in asked.cases], asked.limits)
+            return livecodebench.program(
+                asked.source, [case.test for case in asked.cases], asked.limits
+            )
         return Program(
             source=asked.source,
             tests=tuple(case.test for case in asked.cases[len(self.runs) :]),

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sandbox.comparators.match import RIGHT, Match, differs, shown
+from sandbox.comparators.match import RIGHT, Match, shown
 from sandbox.comparators.text import livecodebench as same_text
 from sandbox.comparators.values import Unreadable, read_value
 from sandbox.errors import BadProgram
@@ -140,7 +140,14 @@ def _code(report: dict[str, Any], expected: str, call: bool) -> tuple[Code, Matc
         right = _equals(value, read_value(expected))
     except (Unreadable, RecursionError, ValueError, TypeError, LookupError):
         right = False
-    return ("true", RIGHT) if right else ("wrong", differs(expected, shown(value)))
+    return (
+        ("true", RIGHT)
+        if right
+        else (
+            "wrong",
+            Match(False, f"expected {shown(expected)}, got {shown(cast(object, value))}"),
+        )
+    )
 
 
 def _equals(value: Any, expected: Any) -> bool:

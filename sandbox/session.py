@@ -1,4 +1,4 @@
-"""The session: one warm backend for a whole process, with a cache of verdicts and a count of faults.
+"""The session: one warm backend for a whole process, a cache of verdicts, a count of faults.
 
 Commands choose the backend once; whoever judges asks `judged`. It is opened at the first program,
 shared by all threads, and closed when the process ends. Where required isolation is missing, or
@@ -68,8 +68,8 @@ class Session:
         """
         if spec == UNSAFE and not unsafe:
             raise SandboxUnavailable(
-                f"{UNSAFE} runs programs of a stranger with your rights. Only an evaluation may ask "
-                "for it, with --i-accept-unsandboxed-code; its numbers stand on no board"
+                f"{UNSAFE} runs programs of a stranger with your rights. Only an evaluation may "
+                "ask for it, with --i-accept-unsandboxed-code; its numbers stand on no board"
             )
         with self._lock:
             if spec != self.spec:

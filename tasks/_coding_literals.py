@@ -68,7 +68,9 @@ def predicted(output: str) -> str | None:
 
 def executed(output: str) -> str | None:
     """What stands between the last [ANSWER] and [/ANSWER], behind `==` where there is one."""
-    inside = tagged(output.replace("[ANSWER]", "<ANSWER>").replace("[/ANSWER]", "</ANSWER>"), "ANSWER")
+    inside = tagged(
+        output.replace("[ANSWER]", "<ANSWER>").replace("[/ANSWER]", "</ANSWER>"), "ANSWER"
+    )
     if inside is None:
         return predicted(output)
     return _equal_to(inside.strip().removeprefix("assert").strip())

@@ -110,7 +110,7 @@ class Scoring:
 
 
 def shares(outcomes: Sequence[str], seen: int, cases: int) -> dict[str, float]:
-    """Shares of the seen and of the held-out cases that passed; 1 where there are none of a kind."""
+    """Shares of the seen and of the held-out cases that passed; 1 where there are none."""
     right = [number for number, outcome in enumerate(outcomes) if outcome == "AC"]
     shown = sum(number < seen for number in right)
     hidden = len(right) - shown

@@ -1,4 +1,4 @@
-"""Settings of a member, written behind its name: `coding/livecodebench+start=2024-08-01+exclude=none`.
+"""Settings of a member, behind its name: `coding/livecodebench+start=2024-08-01+exclude=none`.
 
 They are part of the task's name, so two measurements under different settings never share a row.
 The name that a task gets holds only what differs from the defaults, in one order: the same

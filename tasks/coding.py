@@ -54,6 +54,8 @@ from typing import Any
 
 from harness import Task
 from harness.errors import UnknownName
+from tasks import _coding_contests as contests
+from tasks import _coding_generated as generated
 from tasks import _coding_members as members
 from tasks._coding_settings import named, parted, settled
 
@@ -61,13 +63,13 @@ Maker = Callable[[str, Mapping[str, str]], Task]
 MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
     "humaneval": (members.humaneval, members.CHAT),
     "mbpp": (members.mbpp, members.PLAIN),
-    "livecodebench": (members.livecodebench, members.CONTESTS),
-    "livecodebench_repair": (members.livecodebench_repair, members.CONTESTS),
-    "livecodebench_output": (members.livecodebench_output, members.WINDOW),
-    "livecodebench_execution": (members.livecodebench_execution, members.WINDOW),
-    "livecodebench_sample": (members.livecodebench_sample, members.SAMPLED),
-    "generated": (members.generated, members.LEVELS),
-    "generated_repair": (members.generated_repair, members.LEVELS),
+    "livecodebench": (contests.livecodebench, contests.CONTESTS),
+    "livecodebench_repair": (contests.livecodebench_repair, contests.CONTESTS),
+    "livecodebench_output": (contests.livecodebench_output, contests.WINDOW),
+    "livecodebench_execution": (contests.livecodebench_execution, contests.WINDOW),
+    "livecodebench_sample": (contests.livecodebench_sample, contests.SAMPLED),
+    "generated": (generated.generated, generated.LEVELS),
+    "generated_repair": (generated.generated_repair, generated.LEVELS),
 }
 """How each member is made, and its settings with their defaults."""
 

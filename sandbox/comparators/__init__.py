@@ -1,6 +1,6 @@
 """Comparators by name: when is an output right?
 
-strict                      lines right-trimmed, trailing blank lines dropped; values of the same type
+strict                      lines right-trimmed, trailing blank lines dropped; values of one type
 livecodebench               LiveCodeBench's rule: lines equal as text or as decimals; values by ==
 tokens                      Kattis' default: tokens, letter case aside. Options after colons, as in
                             tokens:relative=1e-6:absolute=1e-6:case:space

@@ -58,12 +58,14 @@ def divides_one_of_each_pair(given: Any, expected: Any, output: Any) -> Match:
 
 def any_order(given: Any, expected: Any, output: Any) -> Match:
     """The expected values, in any order."""
-    if isinstance(expected, list) and isinstance(output, list):
-        ours, theirs = cast("list[Any]", expected), cast("list[Any]", output)
-    else:
-        ours, theirs = tokens(str(expected)), tokens(str(output))
+    ours, theirs = (_members(each) for each in (expected, output))
     same = len(ours) == len(theirs) and sorted(map(repr, ours)) == sorted(map(repr, theirs))
-    return RIGHT if same else differs(expected, output, "in any order")
+    return RIGHT if same else differs(ours, theirs, "in any order")
+
+
+def _members(value: Any) -> list[Any]:
+    """Of a list, or the tokens of a text."""
+    return cast("list[Any]", value) if isinstance(value, list) else [*tokens(str(value))]
 
 
 register("divides_one_of_each_pair", divides_one_of_each_pair)

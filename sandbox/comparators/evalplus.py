@@ -1,4 +1,4 @@
-"""EvalPlus' rule: `==`, floats within its tolerances, and the problems that have a rule of their own.
+"""EvalPlus' rule: `==`, floats within its tolerances, and problems that have their own rule.
 
 Those of MBPP are known by the name of the function: eight compare as sets, three ask only whether
 there is a result, sum_div takes 0, are_equivalent takes anything, and two compare with another

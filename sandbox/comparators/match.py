@@ -1,4 +1,4 @@
-"""What a comparison found, and what comparators share: lines, tokens, numbers that are safe to read.
+"""What a comparison found, and what comparators share: lines, tokens, numbers read safely.
 
 Everything here reads the output of a stranger: caps come before parsing, no integer of many digits
 is made, no exponent is expanded, and time is linear in the length of the text.

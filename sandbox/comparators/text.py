@@ -17,7 +17,6 @@ from sandbox.comparators.match import (
     tokens,
 )
 
-
 REPLACED = "\ufffd"
 
 

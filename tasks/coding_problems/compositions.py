@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from tasks.coding_problems.sequences import numbers, word
@@ -73,7 +74,8 @@ TEMPLATES = (
         solve=fold_of_multiples,
         draw=numbers,
         holds=lambda args, p, y: (
-            y == p["c"] * {"sum": sum, "maximum": max}[p["fold"]](_multiples(args[0], p["k"]) or [0])
+            y
+            == p["c"] * {"sum": sum, "maximum": max}[p["fold"]](_multiples(args[0], p["k"]) or [0])
         ),
         choices={"k": (2, 3, 4, 5), "c": (2, 3, 5, 10), "fold": ("sum", "maximum")},
     ),
@@ -82,9 +84,7 @@ TEMPLATES = (
         text="the list items rotated to the left by {k} places; items is not empty",
         solve=rotated,
         draw=numbers,
-        holds=lambda args, p, y: (
-            all(y[i] == args[0][(i + p["k"]) % len(y)] for i in range(len(y)))
-        ),
+        holds=lambda args, p, y: all(y[i] == args[0][(i + p["k"]) % len(y)] for i in range(len(y))),
         choices={"k": (1, 2, 3, 4, 5, 6, 7)},
     ),
     Template(
@@ -121,7 +121,7 @@ TEMPLATES = (
         solve=by_remainder,
         draw=numbers,
         holds=lambda args, p, y: (
-            sorted(sum(y, [])) == sorted(args[0])
+            sorted(itertools.chain(*y)) == sorted(args[0])
             and all(n % p["k"] == r for r, group in enumerate(y) for n in group)
         ),
         choices={"k": (2, 3, 4, 5, 6)},
@@ -160,13 +160,15 @@ TEMPLATES = (
 
 
 def _multiples(items: list[int], k: int) -> list[int]:
-    return [item for item in items if item in range(-60, 61, k)] if 60 % k == 0 else [
-        item for item in items if item // k * k == item
-    ]
+    return (
+        [item for item in items if item in range(-60, 61, k)]
+        if 60 % k == 0
+        else [item for item in items if item // k * k == item]
+    )
 
 
 def _pairs(items: list[int]) -> list[tuple[int, int]]:
-    return list(zip(items, items[1:], strict=False))
+    return list(itertools.pairwise(items))
 
 
 def _greedy(items: list[int], k: int) -> int:

@@ -25,10 +25,10 @@ def one_number(rng: random.Random, _: Params) -> Arguments:
     return (f"{rng.randint(1, 3000)}\n",)
 
 
-def brackets(rng: random.Random, _: Params) -> Arguments:
+def brackets(rng: random.Random, _params: Params) -> Arguments:
     """A line of brackets, balanced or nearly so."""
     text = ""
-    for _ in range(rng.randint(1, 5)):
+    for _turn in range(rng.randint(1, 5)):
         pair = rng.choice(["()", "[]", "{}"])
         text = rng.choice([f"{pair[0]}{text}{pair[1]}", f"{text}{pair}", f"{pair}{text}"])
     if rng.random() < 0.5:
@@ -54,8 +54,8 @@ def pairs_with_sum(text, *, k):
 def longest_rise(text, *, step):
     items = [int(each) for each in text.split()[1:]]
     best = length = 1
-    for one, other in zip(items, items[1:]):
-        length = length + 1 if other >= one + step else 1
+    for place in range(1, len(items)):
+        length = length + 1 if items[place] >= items[place - 1] + step else 1
         best = max(best, length)
     return str(best)
 
@@ -245,7 +245,9 @@ def _best_stretch(items: list[int], k: int) -> int:
     for item in items:
         sums.append(sums[-1] + item)
     size = len(sums)
-    return max(sums[j] - sums[i] for i in range(size) for j in range(i + 1, min(i + k, size - 1) + 1))
+    return max(
+        sums[j] - sums[i] for i in range(size) for j in range(i + 1, min(i + k, size - 1) + 1)
+    )
 
 
 def _largest_divisor(items: list[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 from tasks.coding_problems.lines import given
 from tasks.coding_problems.template import Arguments, Params, Template
@@ -252,9 +252,7 @@ def _subsets(items: list[int]) -> list[tuple[int, ...]]:
 
 def _rising(items: list[int], step: int) -> int:
     return max(
-        len(each)
-        for each in _subsets(items)
-        if all(b - a >= step for a, b in zip(each, each[1:], strict=False))
+        len(each) for each in _subsets(items) if all(b - a >= step for a, b in pairwise(each))
     )
 
 

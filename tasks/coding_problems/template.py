@@ -1,4 +1,4 @@
-"""Template: a kind of problem, its parameters, a reference solution, and a property of right answers.
+"""Template: a kind of problem, its parameters, a reference, and a property of right answers.
 
 A problem is a template with one choice of parameters. Its expected outputs come from the reference;
 `holds` checks each of them by another way (a definition, brute force, an inverse), so a slip in a
@@ -64,4 +64,6 @@ class Template:
         text = f"{inspect.getsource(self.solve).rstrip()}\n\n\n"
         if self.stdin:
             return f"import sys\n\n\n{text}print({self.name}(sys.stdin.read(){given}))\n"
-        return f"{text}def solve({self.arguments}):\n    return {self.name}({self.arguments}{given})\n"
+        return (
+            f"{text}def solve({self.arguments}):\n    return {self.name}({self.arguments}{given})\n"
+        )
