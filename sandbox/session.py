@@ -22,9 +22,8 @@ from typing import Any
 
 from sandbox.errors import SandboxFault, SandboxUnavailable
 from sandbox.judge import Judgement, Submission, judge_one
-from sandbox.types import Backend
+from sandbox.types import UNSAFE, Backend
 
-UNSAFE = "unsafe-process"
 FAULTS = 0.01
 """Share of programs that may come to nothing."""
 FIRST = 3

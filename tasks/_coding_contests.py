@@ -154,7 +154,7 @@ def livecodebench_output(name: str, settings: Settings) -> Task:
         literals.predicted,
         examples=lcb.examples((lcb.OUTPUTS,), settings, lcb.output_row),
         prompt=prompt,
-        gold=lambda e: f"assert {e.inputs['function']}() == {literals.json_literal(e.target)!r}",
+        gold=lambda e: f"assert {e.inputs['function']}() == {literals.plain(e.target)}",
         source=lcb.OUTPUTS.place,
     )
 

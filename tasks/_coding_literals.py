@@ -47,6 +47,12 @@ def json_literal(text: object) -> Literal | None:
         return literal(text)
 
 
+def plain(text: object) -> str:
+    """A stored answer as a Python literal; the text itself where it is none."""
+    found = json_literal(text)
+    return str(text) if found is None else repr(found.value)
+
+
 def same(one: Literal, other: Literal) -> bool:
     """Python's `==`; a tuple where a list is stored is as good, at the top."""
     try:

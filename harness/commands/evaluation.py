@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import intervals
 from harness.codec import decode
-from harness.commands import screen
+from harness.commands import boxing, screen
 from harness.commands.opening import ModelOptions, open_model
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
@@ -90,7 +90,7 @@ class Question:
             "examples": digest([example_digest(p.example) for p in prompts]),
             "prompts": digest([prompt_digest(p) for p in prompts]),
             "model": {"name": model.name, **model.describe()},
-            **({"settings": dict(self.task.settings)} if self.task.settings else {}),
+            **({"settings": told} if (told := {**self.task.settings, **boxing.mark()}) else {}),
         }
 
 
@@ -184,6 +184,7 @@ def evaluate(
         "costs": model.costs if isinstance(model, Costly) else {},
         "tokens": sum(rollout.steps for rollout in rollouts),
         "seconds": seconds,
+        **boxing.report(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.finish(report)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.commands import screen
+from harness.commands import boxing, screen
 from harness.commands.opening import ModelOptions, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import environment
@@ -252,6 +252,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "tokens_per_second": said / max(spent["generate"], 1e-9),
         "about_loss": ABOUT_LOSS,
         "policy": str(folder.path / "policy"),
+        **boxing.report(),
         "run": str(folder.path),
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

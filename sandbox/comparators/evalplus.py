@@ -59,6 +59,8 @@ class EvalPlus:
 
     def _is_zero(self, given: Any, output: Any) -> bool:
         value = 0.0
+        if not is_number(output):
+            return False
         try:
             for each in reversed(given[0]):
                 value = value * float(output) + float(each)

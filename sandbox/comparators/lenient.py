@@ -101,8 +101,8 @@ def _plain(value: Any) -> Any:
 
 def _allclose(expected: str, output: str) -> bool:
     ours, theirs = tokens(expected), tokens(output)
-    if len(ours) != len(theirs):
-        return False
+    if len(ours) != len(theirs) or ours == theirs:
+        return False  # the same tokens are the next stage's
     for one, other in zip(ours, theirs, strict=True):
         wanted, found = number(one), number(other)
         if wanted is None or found is None:

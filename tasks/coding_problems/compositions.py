@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 from tasks.coding_problems.sequences import numbers, word
 from tasks.coding_problems.template import Arguments, Params, Template
@@ -134,10 +135,7 @@ TEMPLATES = (
         ),
         solve=runs,
         draw=few_letters,
-        holds=lambda args, p, y: (
-            all(n >= p["least"] and letter * n in args[0] for letter, n in y)
-            and (p["least"] > 1 or "".join(letter * n for letter, n in y) == args[0])
-        ),
+        holds=lambda args, p, y: y == [run for run in _grouped(args[0]) if run[1] >= p["least"]],
         choices={"least": (1, 2, 3, 4)},
     ),
     Template(
@@ -157,6 +155,10 @@ TEMPLATES = (
         choices={"k": (1, 2, 3, 4)},
     ),
 )
+
+
+def _grouped(text: str) -> list[list[Any]]:
+    return [[letter, len(list(same))] for letter, same in itertools.groupby(text)]
 
 
 def _multiples(items: list[int], k: int) -> list[int]:

@@ -17,6 +17,12 @@ def natural(rng: random.Random, _: Params) -> Arguments:
     return (rng.randint(0, 200),)
 
 
+def maybe_multiple(rng: random.Random, params: Params) -> Arguments:
+    """An integer from 0 to 200, in half of the draws a multiple of k."""
+    k = params["k"]
+    return (k * rng.randint(0, 200 // k) if rng.random() < 0.5 else rng.randint(0, 200),)
+
+
 def two(rng: random.Random, _: Params) -> Arguments:
     """Two integers."""
     return (rng.randint(-30, 30), rng.randint(-30, 30))
@@ -91,7 +97,7 @@ TEMPLATES = (
         level=1,
         text="True if x is divisible by {k}, and False otherwise",
         solve=is_multiple,
-        draw=natural,
+        draw=maybe_multiple,
         holds=lambda args, p, y: y == (args[0] in range(0, 201, p["k"])),
         choices={"k": (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)},
     ),
