@@ -15,8 +15,9 @@ def list_of_numbers(rng: random.Random, _: Params) -> Arguments:
 
 
 def naturals(rng: random.Random, _: Params) -> Arguments:
-    """n, then n integers above 0 on a line."""
-    items = [rng.randint(1, 60) for _ in range(rng.randint(1, 10))]
+    """n, then n integers above 0 on a line, often with a common divisor."""
+    factor = rng.choice((1, 2, 3, 4, 5, 6, 7, 10))
+    items = [factor * rng.randint(1, 12) for _ in range(rng.randint(1, 10))]
     return (f"{len(items)}\n{' '.join(map(str, items))}\n",)
 
 

@@ -124,7 +124,7 @@ def test_an_unknown_mode_or_comparator_is_an_error_before_anything_runs(local: B
 
 
 def test_partial_judging_goes_on_after_an_exception_and_stops_at_a_limit(local: Backend) -> None:
-    source = "n = int(input())\nif n == 1: raise ValueError\nwhile n == 3: pass\nprint(n if n != 2 else 0)"
+    source = "n = int(input())\nassert n != 1\nwhile n == 3: pass\nprint(n if n != 2 else 0)"
     numbers = (0, 1, 2, 4, 3, 5)
     asked = tuple(Case(Stdin(f"{n}\n"), f"{n}\n") for n in numbers)
     limits = Limits(cpu=1)

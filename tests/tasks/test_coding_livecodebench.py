@@ -308,7 +308,7 @@ def test_an_executed_output_stands_in_the_last_answer_tags(reply: str, answer: s
 
 @pytest.mark.parametrize(
     "text",
-    (
+    [
         "f(1)",
         "__import__('os').system('x')",
         "(" * 5_000,
@@ -320,7 +320,7 @@ def test_an_executed_output_stands_in_the_last_answer_tags(reply: str, answer: s
         "\x00",
         "(lambda: 1)()",
         "[i for i in (1,)]",
-    ),
+    ],
     ids=lambda text: text[:12],
 )
 def test_what_is_no_literal_is_never_run(text: str) -> None:
