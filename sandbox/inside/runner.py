@@ -228,6 +228,7 @@ def _judge(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -
     exec(prefix, space)
     space.update(split.stand_ins(code, space, test["entry"]))
     exec(code, space)
+    split.still_there()  # a test that swallowed its end has not passed
     return "", ""
 
 
