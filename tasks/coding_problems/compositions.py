@@ -122,7 +122,8 @@ TEMPLATES = (
         solve=by_remainder,
         draw=numbers,
         holds=lambda args, p, y: (
-            sorted(itertools.chain(*y)) == sorted(args[0])
+            len(y) == p["k"]
+            and sorted(itertools.chain(*y)) == sorted(args[0])
             and all(n % p["k"] == r for r, group in enumerate(y) for n in group)
         ),
         choices={"k": (2, 3, 4, 5, 6)},

@@ -172,7 +172,7 @@ TEMPLATES = (
         holds=lambda args, p, y: (
             int(y) == sum(n % p["m"] == p["r"] for n in range(2, int(args[0]) + 1) if _prime(n))
         ),
-        choices={"m": (3, 4, 5, 7), "r": (1, 2)},
+        choices={"m": (3, 5, 7, 9, 11), "r": (1, 2)},
         stdin=True,
     ),
     Template(
@@ -183,7 +183,7 @@ TEMPLATES = (
         ),
         solve=balanced,
         draw=brackets,
-        holds=lambda args, p, y: (y == p["yes"]) == _reduces(args[0].strip()),
+        holds=lambda args, p, y: y == p["yes" if _reduces(args[0].strip()) else "no"],
         choices={"yes": ("YES", "yes", "balanced", "1"), "no": ("NO", "no", "0")},
         stdin=True,
     ),
