@@ -47,6 +47,8 @@ def check(program: Program) -> None:
             raise BadProgram(f"limits.{name} is {value!r}; it has to be a number of bytes")
     if max(limits.stdout, limits.stderr) > 1 << 26:
         raise BadProgram("limits.stdout and limits.stderr are at most 64 MiB")
+    for test in program.tests:
+        _test(test)
 
 
 def job_of(program: Program, pool: Pool, first: int = 0) -> dict[str, Any]:
