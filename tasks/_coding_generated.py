@@ -83,7 +83,7 @@ def _generated_scoring(settings: Settings) -> Scoring:
         seen=lambda example: SEEN,
         tags=lambda example: {"level": float(example.tags["level"])},
         comparator=known_comparator(settings),
-        limits=Limits(cpu=2.0),
+        limits=Limits(cpu=1.0),
         partial=True,
     )
 
