@@ -55,6 +55,12 @@ def run(
     report_to: Annotated[
         list[str] | None, Flag("--report-to", help="tensorboard, wandb, trackio; JSON lines always")
     ] = None,
+    sandbox: Annotated[
+        str, Flag(help="where programs are judged: local, docker, remote:URL")
+    ] = "local",
+    verdict_cache: Annotated[
+        Path | None, Flag("--verdict-cache", help="a folder that keeps verdicts on programs")
+    ] = None,
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
     name: Annotated[str, Flag(help="of the run's folder; default: from what is asked")] = "",
@@ -65,11 +71,12 @@ def run(
 ) -> None:
     """Let a model learn a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import screen
+    from harness.commands import boxing, screen
     from harness.commands.opening import ModelOptions
     from harness.errors import need
 
     need("torch", "train", "training")
+    boxing.choose(sandbox, cache=verdict_cache)
     from harness.commands import training
     from trainers.loop import Plan
     from trainers.written import change

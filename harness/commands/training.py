@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.commands import screen
+from harness.commands import boxing, screen
 from harness.commands.opening import ModelOptions, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import environment
@@ -89,6 +89,7 @@ class Job:
             "examples": digest([example_digest(example) for example in examples]),
             "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
             "model": {"name": self.model, **policies["solver"].describe()},
+            **({"settings": dict(task.settings)} if task.settings else {}),
             "roles": {
                 role: {"name": model.name, **model.describe()}
                 for role, model in policies.items()
@@ -256,6 +257,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "about_loss": about_loss(job.recipe),
         "alarms": list(Journal(folder.path / "alarms.jsonl").read()),
         "policy": str(folder.path / "policy"),
+        **boxing.report(),
         "run": str(folder.path),
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
