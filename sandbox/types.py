@@ -23,6 +23,10 @@ Pool = Literal["lean", "scientific"]
 Isolation = Literal["program", "test"]
 
 
+SCIENTIFIC = 3 << 30
+"""Bytes of address space that numpy, scipy, pandas and sympy get on top of a program's limit."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one test may use. Held from outside of the program."""
@@ -110,6 +114,9 @@ class Run:
     """Of `Stdin` tests, at most `limits.stdout` bytes."""
     value: str | None = None
     """Of `Call` tests that ended OK: the returned value as JSON text, unparsed."""
+    flattened: str = ""
+    """What that text does not show: "t", a tuple inside the value became a list; "k", a key that is
+    no string became one. A tuple that is the value itself is not told of."""
     stderr: str = ""
     """The tail of what was written there, or of the traceback."""
     detail: str = ""

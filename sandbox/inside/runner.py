@@ -1,0 +1,306 @@
+"""The program process: compiles one submission and runs its tests, one after another.
+
+From its first test on nothing here can be relied upon, since the submission shares the process: all
+that leaves it is data, and whoever reads it believes no more than that the submission said so.
+
+Descriptors: 0 input (a memory file that the keeper fills), 1 and 2 output, 3 control, 4 the link to
+the other half of a split test. Control: the keeper sends the job, then a frame for each test; the
+answer is a frame of status, whether the process may be used again, what was flattened, and text.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import collections
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import _thread
+from sandbox import frames
+from sandbox.inside import split
+
+CONTROL = 3
+FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
+NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
+SCALARS = frozenset({int, str, float, bool, type(None)})
+SEED = 20_230_501
+RECURSION, DIGITS = 1000, 4300
+TOLD = 2000
+"""Characters of an error that are sent."""
+
+_built_in = dict(vars(builtins))
+_state = random.Random(SEED).getstate()
+
+
+class Exit:
+    """What `exit` and `quit` are where `site` is not loaded."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"Use {self._name}() or Ctrl-D (i.e. EOF) to exit"
+
+    def __call__(self, code: Any = None) -> NoReturn:
+        raise SystemExit(code)
+
+
+_built_in.update(exit=Exit("exit"), quit=Exit("quit"))
+
+
+def serve() -> NoReturn:
+    """Greet, take the job, answer each test, until the keeper closes the line."""
+    try:
+        _serve()
+    finally:
+        os._exit(1)  # whatever the submission broke, its process ends here
+
+
+def _serve() -> None:
+    _answer(GREETING, "")
+    job = frames.receive(CONTROL)
+    vars(builtins).update(_built_in)
+    streams = (os.fstat(0).st_ino, os.fstat(1).st_ino)
+    try:
+        prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
+        code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
+    except NOT_SOURCE as error:
+        _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
+        return
+    play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
+    while True:
+        try:
+            test = frames.receive(CONTROL)
+        except EOFError:
+            return
+        _refresh()
+        body = play[test["kind"]]
+        status, text, flattened = _conduct(body, prefix, code, test)
+        _answer(status, text, again=_reusable(streams), flattened=flattened)
+
+
+def _answer(status: bytes, text: str, *, again: bool = False, flattened: str = "") -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    head = b"%c%d%d %b\n" % (status, again, peak, flattened.encode())
+    body = head + text.encode("utf-8", "backslashreplace")
+    rest = memoryview(frames.HEAD.pack(len(body)) + body)
+    while rest:
+        rest = rest[os.write(CONTROL, rest) :]
+
+
+Body = Callable[[Any, Any, dict[str, Any]], tuple[str, str]]
+
+
+def _conduct(
+    body: Body, prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]
+) -> tuple[bytes, str, str]:
+    """One test from start to what the interpreter does at its end: status, text, flattened."""
+    status, text, flattened = FINE, "", ""
+    try:
+        text, flattened = body(prefix, code, test)
+    except split.TooLong as error:
+        status, text = OUTPUT, str(error)
+    except MemoryError:
+        status, text = MEMORY, "MemoryError"
+    except SystemExit as error:
+        status, text = _exit_of(error, test)
+    except BaseException as error:
+        status, text = ERROR, _told(error)
+        _show(error)
+    try:
+        _end()
+    except MemoryError:
+        return MEMORY, "MemoryError at exit", ""
+    except BaseException as error:
+        if status == FINE:
+            status, text = ERROR, f"at exit: {_told(error)}"
+    return status, text, flattened
+
+
+def _exit_of(error: SystemExit, test: dict[str, Any]) -> tuple[bytes, str]:
+    """Leaving early is the good end of a script, and of nothing else."""
+    code = error.code
+    if test["kind"] != "stdin":
+        return ERROR, "SystemExit before the test was over"
+    if code is None or (isinstance(code, int) and code & 0xFF == 0):
+        return FINE, ""
+    if isinstance(code, int):
+        return ERROR, f"exit status {code & 0xFF}"
+    try:
+        print(code, file=sys.stderr)
+    except Exception:
+        pass
+    return ERROR, "exit status 1"
+
+
+def _told(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException as another:
+        text = f"(no text: {type(another).__name__})"
+    return f"{type(error).__name__}: {text}"[:TOLD]
+
+
+def _show(error: BaseException) -> None:
+    """The traceback, without our own frames, as the interpreter shows it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    try:
+        sys.excepthook(type(error), error, trace)
+        sys.stderr.flush()
+    except BaseException:
+        pass
+    error.__traceback__ = None
+
+
+# -- what a test does
+
+
+def _main(name: str) -> dict[str, Any]:
+    """The name space of a new module, known under its name."""
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    space = module.__dict__
+    space.update(__builtins__=builtins, __file__="solution.py", __annotations__={})
+    return space
+
+
+def _stdin(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
+    space = _main("__main__")
+    exec(prefix, space)
+    exec(code, space)
+    return "", ""
+
+
+def _call(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
+    """The returned value as JSON; numpy's scalars count as numbers, other strangers are errors."""
+    space = _main("solution")
+    text = open(0, encoding="utf-8", closefd=False).read()
+    exec(prefix, space)
+    exec(code, space)
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    arguments = json.loads(text)
+    sys.set_int_max_str_digits(digits)
+    owner = space.get("Solution")
+    call = getattr(owner(), test["name"]) if isinstance(owner, type) else space[test["name"]]
+    value = call(*arguments)
+    sys.set_int_max_str_digits(0)
+    flattened = "".join(sorted(_flattened(value, set(), top=True)))
+    told = _encode(value)
+    if len(told) > test["most"]:
+        raise split.TooLong(f"a value of {len(told)} characters")
+    return told, flattened
+
+
+def _weak(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
+    """Submission and test in one process: what the test sees may have been tampered with."""
+    space = _main("__main__")
+    exec(prefix, space)
+    exec(code, space)
+    exec(compile(test["code"], "<test>", "exec", dont_inherit=True), space)
+    return "", ""
+
+
+def _hold(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
+    """The half of a split test that holds the submission: it serves calls until the line ends."""
+    space = _main("__main__")
+    exec(prefix, space)
+    exec(code, space)
+    split.hold(space)
+    return "", ""
+
+
+def _judge(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
+    """The half that runs the test: `code` is the test's, the submission is on the line."""
+    space = _main("__main__")
+    exec(prefix, space)
+    space.update(split.stand_ins(code, space, test["entry"]))
+    exec(code, space)
+    return "", ""
+
+
+def _number(value: Any) -> Any:
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    raise TypeError(f"a value of type {type(value).__name__} cannot be returned")
+
+
+_encode = json.JSONEncoder(default=_number).encode
+
+
+def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
+    """What the JSON text will not show: "t" a tuple inside, "k" a key that is no string."""
+    if isinstance(value, tuple) and not top:
+        found.add("t")
+    if isinstance(value, dict):
+        if not set(map(type, value)) <= {str}:
+            found.add("k")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return found
+    if not set(map(type, value)) <= SCALARS:
+        for each in value:
+            _flattened(each, found)
+    return found
+
+
+# -- the end of a test, and the start of the next
+
+
+def _end() -> None:
+    """What the interpreter does at its end: threads, exit handlers, finalizers, flush."""
+    if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
+        threading._shutdown()  # type: ignore[attr-defined]
+    if atexit._ncallbacks():
+        atexit._run_exitfuncs()
+    for name in ("__main__", "solution"):
+        module = sys.modules.pop(name, None)
+        if module is not None:
+            vars(module).clear()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+
+
+def _reusable(streams: tuple[int, int]) -> bool:
+    """Whether the next test finds nothing changed that a new process would have."""
+    try:
+        return (
+            not _thread._count()
+            and not threading._threading_atexits  # type: ignore[attr-defined]
+            and threading.main_thread() is threading.current_thread()
+            and threading.main_thread().is_alive()
+            and streams == (os.fstat(0).st_ino, os.fstat(1).st_ino)
+            and vars(builtins) == _built_in
+            and not collections.Counter(signal.getsignal(each) for each in (1, 2, 14, 15, 24))[None]
+        )
+    except Exception:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _refresh() -> None:
+    """Streams, random numbers and the interpreter's limits, as a new process has them."""
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
+    sys.setrecursionlimit(RECURSION)
+    sys.set_int_max_str_digits(DIGITS)
+    threading.stack_size(0)
+    random.setstate(_state)
+    sys.argv = ["solution.py"]

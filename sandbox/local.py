@@ -1,0 +1,117 @@
+"""local: boxes that are processes of this machine, for Linux, as root or as an ordinary user."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import sysconfig
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sandbox.errors import SandboxUnavailable
+from sandbox.pool import Workers
+from sandbox.types import Capabilities, Pool, Program, Result
+from sandbox.wire import check
+from sandbox.worker import ENVIRONMENT, Broken, PipeWire, Worker, zygote_argv
+
+PACKAGES = ("numpy", "sympy", "pandas", "scipy")
+"""What the scientific pool loads, where it is installed."""
+REQUIRED = ("rlimits", "no_new_privs", "capabilities", "seccomp")
+EITHER = ("landlock", "pivot_root")
+"""One of them has to be on."""
+HOW = {
+    "seccomp": "a Linux kernel with CONFIG_SECCOMP_FILTER on x86-64 or aarch64",
+    "landlock": "Linux 5.13 or newer with landlock among the active security modules (lsm=)",
+    "pivot_root": "user namespaces: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces",
+    "rlimits": "do not switch it off",
+    "no_new_privs": "Linux 3.5 or newer",
+    "capabilities": "x86-64 or aarch64",
+}
+_open: weakref.WeakSet[LocalBackend] = weakref.WeakSet()
+
+
+class LocalBackend:
+    """Warm boxes on this machine. Thread-safe; usable as a context manager.
+
+    `workers` programs run side by side (default: one for each core). `off` leaves layers out; the
+    backend refuses to run if what is left is not enough. `python` is the interpreter of the boxes.
+    """
+
+    name = "local"
+
+    def __init__(
+        self, workers: int | None = None, *, off: Sequence[str] = (), python: str = sys.executable
+    ) -> None:
+        self._off = tuple(off)
+        self._python = python
+        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start)
+        self._lock = threading.Lock()
+        self._known: Capabilities | None = None
+        _open.add(self)
+
+    def capabilities(self) -> Capabilities:
+        """What works here; measured once, then remembered."""
+        with self._lock:
+            if self._known is None:
+                self._known = self._measured()
+            return self._known
+
+    def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
+        """See `sandbox.types.Backend.run`."""
+        programs = list(programs)
+        for program in programs:
+            check(program)
+        known = self.capabilities()
+        if not known.usable:
+            raise SandboxUnavailable(
+                "model-written code is not run here, as isolation is missing:\n  "
+                + "\n  ".join(known.missing)
+            )
+        return self._workers.run(programs)
+
+    def close(self) -> None:
+        """Stop all processes; nothing is left behind."""
+        self._workers.close()
+
+    def __enter__(self) -> LocalBackend:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, pool: Pool) -> Worker:
+        plan: dict[str, Any] = {"off": self._off, "modules": [], "paths": []}
+        if pool == "scientific":
+            folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+            plan |= {"modules": PACKAGES, "paths": sorted(folders)}
+        return Worker(PipeWire(zygote_argv(self._python), ENVIRONMENT), plan)
+
+    def _measured(self) -> Capabilities:
+        try:
+            worker = self._start("lean")
+        except (Broken, OSError) as error:
+            return Capabilities(self.name, False, {}, (f"no box starts: {error}",))
+        worker.close()
+        missing = missing_layers(worker.layers)
+        return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
+
+
+def missing_layers(layers: dict[str, str]) -> tuple[str, ...]:
+    """Required layers that are off, each with the reason and how to get it."""
+
+    def told(name: str) -> str:
+        return f"{name}: {layers.get(name, 'unknown')}; needs {HOW[name]}"
+
+    missing = [told(name) for name in REQUIRED if layers.get(name) != "on"]
+    if not any(layers.get(name) == "on" for name in EITHER):
+        missing.append(" or ".join(told(name) for name in EITHER))
+    return tuple(missing)
+
+
+@atexit.register
+def _close_all() -> None:
+    for backend in list(_open):
+        backend.close()
