@@ -39,7 +39,7 @@ PYTHON, PACKAGES = "/opt/python", f"{HOME}/packages"
 """Where an interpreter that lives outside of /usr, and its packages, are put: never below a folder
 that a container covers, such as /tmp, and telling nothing of this machine's own folders."""
 LABEL = "sandbox.plan"
-"""Label of an image: the paths of its interpreter, as JSON."""
+"""Label of an image: its interpreter, and what a box there imports, as JSON."""
 SCIENTIFIC = ("numpy", "sympy", "pandas", "scipy")
 TAIL = re.compile(r"\.opt-[12]\.pyc$|^_(tkinter|test|ctypes_test|xxtest)\w*\.[\w.-]*so$")
 """Files that no program needs; tkinter would bring a window system's libraries."""
@@ -65,16 +65,12 @@ def digest() -> str:
 
 
 def plan(pool: Pool = "lean") -> dict[str, Any]:
-    """What a box in the image must know of it: interpreter, importable and readable folders."""
-    stdlib = place(_stdlib())
-    paths = [PACKAGES] if pool == "scientific" else []
-    loaded = {str(Path(place(path)).parent) for path in libraries(pool)}
+    """What a backend must know of the image: the interpreter, and what a box is to import."""
+    science = pool == "scientific"
     return {
         "python": place(_executable()),
-        "stdlib": [stdlib, f"{stdlib}/lib-dynload"],
-        "paths": paths,
-        "readable": sorted({stdlib, HOME, *loaded}),
-        "modules": [each for each in SCIENTIFIC if pool == "scientific" and _installed(each)],
+        "paths": [PACKAGES] if science else [],
+        "modules": [each for each in SCIENTIFIC if science and _installed(each)],
     }
 
 
