@@ -5,8 +5,8 @@ GET  /v1/capabilities  the service's backend, as `sandbox.types.Capabilities`
 GET  /health           200 while it takes work; no token needed, and nothing is told
 GET  /metrics          Prometheus text
 
-All but /health need `Authorization: Bearer TOKEN`. A request carries X-Request-Id, so that a repeated
-one joins what runs already, and X-Deadline, the seconds that its sender will wait.
+All but /health need `Authorization: Bearer TOKEN`. A request carries X-Request-Id, so that a
+repeated one joins what runs already, and X-Deadline, the seconds that its sender will wait.
 """
 
 from __future__ import annotations

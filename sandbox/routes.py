@@ -8,7 +8,7 @@ import hmac
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, Response
@@ -33,7 +33,7 @@ def application(backend: Backend, token: str, settings: Settings | None = None) 
     desk = Desk(backend, settings)
 
     @contextlib.asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def life(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         await desk.close()
 
