@@ -157,7 +157,7 @@ def _show(error: BaseException) -> None:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     try:
-        sys.excepthook(type(error), error, trace)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.stderr.flush()
     except BaseException:
         pass
@@ -228,6 +228,7 @@ def _judge(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -
     exec(prefix, space)
     space.update(split.stand_ins(code, space, test["entry"]))
     exec(code, space)
+    split.still_there()  # a test that swallowed its end has not passed
     return "", ""
 
 

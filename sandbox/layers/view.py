@@ -60,10 +60,16 @@ def of_this_process(packages: Iterable[str]) -> View:
         readable=tuple(dict.fromkeys([*entries, *rest])),
         listable=tuple(roots),
         writable=WRITABLE,
-        mounts=tuple(dict.fromkeys([*roots, *outside, *WRITABLE])),
+        mounts=_tops([*roots, *outside, *WRITABLE]),
         # packages of the interpreter's own folder are in use: Landlock alone tells them apart
         covers=() if seen_in_covers else tuple(covers),
     )
+
+
+def _tops(paths: list[str]) -> tuple[str, ...]:
+    """Each path that lies in none of the others."""
+    distinct = dict.fromkeys(paths)
+    return tuple(path for path in distinct if not _within(path, distinct))
 
 
 def _within(path: str, folders: Iterable[str]) -> bool:
