@@ -112,10 +112,12 @@ class ContainerWire:
         made = client.containers.create(command=command, auto_remove=True, **options)
         self.id = cast(str, made.id)
         try:
-            self._attached: Any = client.api.attach_socket(  # pyright: ignore[reportUnknownMemberType]
+            api: Any = client.api
+            attached: Any = api.attach_socket(
                 self.id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             )
-            self._line: socket.socket = getattr(self._attached, "_sock", self._attached)
+            self._attached: Any = attached
+            self._line: socket.socket = getattr(attached, "_sock", attached)
             made.start()  # pyright: ignore[reportUnknownMemberType]
         except BaseException:
             with contextlib.suppress(Exception):

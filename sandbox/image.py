@@ -1,9 +1,9 @@
 """image: a container image made of the running interpreter, without any registry.
 
-An image holds the interpreter, its standard library, the shared libraries that its loader names, and
-the part of this library that runs inside the box: nothing else, not even a shell. The scientific one
-adds numpy, sympy, pandas and scipy, as far as they are installed here. Its tag is a digest of what
-it runs, so a backend never meets an image of another version of itself.
+An image holds the interpreter, its standard library, the shared libraries that its loader names,
+and the part of this library that runs inside the box: nothing else, not even a shell. The
+scientific one adds numpy, sympy, pandas and scipy, as far as they are installed here. Its tag is a
+digest of what it runs, so a backend never meets an image of another version of itself.
 """
 
 from __future__ import annotations
@@ -95,13 +95,12 @@ def build(client: DockerClient, pool: Pool = "lean") -> str:
         "ENV LANG=C.UTF-8",
         f"ENV LD_LIBRARY_PATH={PYTHON}/lib",
     ]
+    api: Any = client.api
     with tempfile.NamedTemporaryFile(prefix="sandbox-image-") as file:
         write(cast(io.BufferedIOBase, file), pool)
         file.flush()
         try:
-            told = client.api.import_image(
-                src=file.name, repository=repository, tag=tag, changes=changes
-            )
+            told = api.import_image(src=file.name, repository=repository, tag=tag, changes=changes)
         except docker.errors.APIError as error:
             raise SandboxUnavailable(f"the engine took no image: {error.explanation}") from error
     if '"error"' in str(told):

@@ -65,18 +65,18 @@ def reply_to(request: str, result: Result) -> bytes:
 
 def reply_of(body: bytes, request: str, program: Program) -> Result:
     """The result of an answer; BadReply unless it is whole, well-formed, and of this request."""
-    said = _table(decode(body))
+    said = table(decode(body))
     if said.get("request") != request:
         raise BadReply(f"an answer to request {said.get('request')!r:.80}, not to {request}")
-    told = _table(said.get("result"))
-    runs = tuple(run_of(run, index) for index, run in enumerate(_list(told.get("runs"))))
+    told = table(said.get("result"))
+    runs = tuple(run_of(run, index) for index, run in enumerate(list_of(told.get("runs"))))
     complete(runs, program)
     return Result(
         runs,
-        _word(told.get("backend")),
-        tuple(sorted(_word(layer) for layer in _list(told.get("layers")))),
-        _word(told.get("interpreter")),
-        tuple(_word(note) for note in _list(told.get("notes"))),
+        word(told.get("backend")),
+        tuple(sorted(word(layer) for layer in list_of(told.get("layers")))),
+        word(told.get("interpreter")),
+        tuple(word(note) for note in list_of(told.get("notes"))),
     )
 
 
@@ -105,30 +105,33 @@ def able_to(known: Capabilities) -> dict[str, Any]:
 
 def able_of(body: bytes) -> Capabilities:
     """What a service says of its backend; BadReply where it is nothing of the kind."""
-    said = _table(decode(body))
-    layers = {_word(name): _word(state) for name, state in _table(said.get("layers")).items()}
+    said = table(decode(body))
+    layers = {word(name): word(state) for name, state in table(said.get("layers")).items()}
     return Capabilities(
-        _word(said.get("backend")),
+        word(said.get("backend")),
         said.get("usable") is True,
         layers,
-        tuple(_word(each) for each in _list(said.get("missing"))),
-        _word(said.get("interpreter")),
+        tuple(word(each) for each in list_of(said.get("missing"))),
+        word(said.get("interpreter")),
     )
 
 
-def _table(value: Any) -> dict[str, Any]:
+def table(value: Any) -> dict[str, Any]:
+    """The value, if it is an object; BadReply."""
     if not isinstance(value, dict):
         raise BadReply(f"no object: {value!r:.80}")
     return cast("dict[str, Any]", value)
 
 
-def _list(value: Any) -> list[Any]:
+def list_of(value: Any) -> list[Any]:
+    """The value, if it is a list; BadReply."""
     if not isinstance(value, list):
         raise BadReply(f"no list: {value!r:.80}")
     return cast("list[Any]", value)
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """The value, if it is a short text; BadReply."""
     if not isinstance(value, str) or len(value) > 4096:
         raise BadReply(f"no short text: {value!r:.80}")
     return value

@@ -56,7 +56,8 @@ def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
 
 def _limit(kind: int, most: int) -> None:
     hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (most if hard < 0 else min(most, hard),) * 2)
+    least = most if hard < 0 else min(most, hard)
+    resource.setrlimit(kind, (least, least))
 
 
 def _tell(text: str) -> None:

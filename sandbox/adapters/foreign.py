@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sandbox.fleet import Ask, Failed, Fleet, Refused
+from sandbox.protocol import decode, table
 from sandbox.types import (
     Assertions,
     Call,
@@ -211,12 +212,9 @@ def _report(parcel: Parcel, stderr: str) -> tuple[Mapping[str, Any], str]:
     word = f"{parcel.nonce} ended "
     told = [line[len(word) :] for line in ours if line.startswith(word)]
     try:
-        report = json.loads(told[-1]) if told else {}
-    except (ValueError, RecursionError):
-        report = {}
-    return (cast("Mapping[str, Any]", report) if isinstance(report, dict) else {}), rest.rstrip(
-        "\n"
-    )
+        return (table(decode(told[-1].encode())) if told else {}), rest.rstrip("\n")
+    except BadReply:
+        return {}, rest.rstrip("\n")
 
 
 def number(value: Any) -> float:

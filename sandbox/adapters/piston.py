@@ -1,19 +1,19 @@
 """piston: Piston's `/api/v2/execute`.
 
-Its defaults are too tight for contests: 3 s, 1024 bytes of output, 100 kB of request. A service that
-refuses a request says which of its settings stands in the way.
+Its defaults are too tight for contests: 3 s, 1024 bytes of output, 100 kB of request. A service
+that refuses a request says which of its settings stands in the way.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from sandbox.adapters import foreign
 from sandbox.adapters.foreign import Parcel, Reply
 from sandbox.fleet import Ask, Failed, Fleet, Patience, Refused
-from sandbox.protocol import decode
+from sandbox.protocol import decode, list_of, table
 from sandbox.remote import Client, bounded
 from sandbox.types import Capabilities, Program, Result, Status
 from sandbox.wire import BadReply
@@ -39,9 +39,10 @@ class Piston:
         try:
             for each in fleet.addresses:
                 told = decode(await each.ask(Ask("/api/v2/runtimes", b"", 30, {}), "GET"))
-                if not any(_name(runtime) == "python" for runtime in told):
+                names = [table(runtime).get("language") for runtime in list_of(told)]
+                if "python" not in names:
                     raise BadReply(f"{each.url} has no python: ppman install python")
-        except (Failed, Refused, BadReply, TypeError) as error:
+        except (Failed, Refused, BadReply) as error:
             return Capabilities(self.name, False, {}, (f"no piston: {error}",))
         return await foreign.able(self.name, fleet, self.send)
 
@@ -82,17 +83,8 @@ class Piston:
         )
 
 
-def _name(runtime: Any) -> str:
-    told = cast("Mapping[str, Any]", runtime) if isinstance(runtime, dict) else {}
-    return str(told.get("language"))
-
-
 def _process(said: bytes) -> Mapping[str, Any]:
-    told = decode(said)
-    run = cast("Mapping[str, Any]", told).get("run") if isinstance(told, dict) else None
-    if not isinstance(run, dict):
-        raise BadReply("an answer without `run`")
-    return cast("Mapping[str, Any]", run)
+    return table(table(decode(said)).get("run"))
 
 
 def _code(process: Mapping[str, Any]) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from sandbox.adapters import foreign
 from sandbox.adapters.foreign import Parcel, Reply
 from sandbox.fleet import Fleet, Patience
-from sandbox.protocol import decode
+from sandbox.protocol import decode, table
 from sandbox.remote import Client, bounded
 from sandbox.types import Capabilities, Program, Result
 from sandbox.wire import BadReply
@@ -51,12 +51,12 @@ class SandboxFusion:
         ask = foreign.ask_of("/run_code", body, limits, fleet.patience.turn)
 
         def fault(said: bytes) -> str:
-            told = _told(said)
+            told = table(decode(said))
             if told.get("status") == "SandboxError":
                 return f"SandboxError: {str(told.get('message'))[:200]}"
             return foreign.overload(parcel, str(_process(told).get("stderr") or ""))
 
-        told = _told(await fleet.post(ask, fault))
+        told = table(decode(await fleet.post(ask, fault)))
         process = _process(told)
         if told.get("status") not in STATUSES:
             raise BadReply(f"status {told.get('status')!r:.80}")
@@ -75,16 +75,8 @@ class SandboxFusion:
         )
 
 
-def _told(said: bytes) -> Mapping[str, Any]:
-    value = decode(said)
-    if not isinstance(value, dict):
-        raise BadReply("no object")
-    return cast("Mapping[str, Any]", value)
-
-
 def _process(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    value = told.get("run_result")
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+    return table(told.get("run_result") or {})
 
 
 def open_sandboxfusion(
