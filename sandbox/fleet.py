@@ -24,8 +24,6 @@ LARGEST = 1 << 28
 """Bytes of an answer."""
 REST, LONGEST = 0.25, 30.0
 """Seconds that an address rests after its first failure, and at most."""
-LEAVE = 5.0
-"""Seconds beyond a program's worst case after which an answer is not waited for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class Patience:
     """Seconds that a request may spend on waiting and retries, besides its own time."""
     turn: float = 60.0
     """Seconds that it may wait in one service's queue before another one is tried."""
+    margin: float = 30.0
+    """Seconds that a service may take beyond a program's own worst case."""
     tries: int = 5
     """Failures of one request after which it is given up; to be sent away as busy is none."""
     connect: float = 5.0
@@ -93,14 +93,14 @@ class Address:
         import httpx
 
         try:
-            async with asyncio.timeout(ask.seconds + LEAVE):
+            async with asyncio.timeout(ask.seconds):
                 request = self._client.stream(
                     method, ask.path, content=ask.body, headers=dict(ask.headers)
                 )
                 async with request as answer:
                     body = await _whole(answer)
         except TimeoutError:
-            raise Failed(f"{self.url} said nothing for {ask.seconds + LEAVE:.0f} s") from None
+            raise Failed(f"{self.url} said nothing for {ask.seconds:.0f} s") from None
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
             raise Failed(f"{self.url}: {type(error).__name__} {error}"[:300]) from None
         if answer.status_code == 200:

@@ -23,8 +23,6 @@ from sandbox.types import Capabilities, Program, Result, Run
 from sandbox.wire import BadReply, check
 
 T = TypeVar("T")
-MARGIN = 30.0
-"""Seconds that a service may take beyond a program's own worst case."""
 
 
 class Dialect(Protocol):
@@ -81,7 +79,7 @@ class Ours:
     async def result(self, program: Program, fleet: Fleet) -> Result:
         """Asked under one id, however often."""
         request = secrets.token_hex(16)
-        seconds = worst(program) + MARGIN
+        seconds = worst(program) + fleet.patience.margin
         turn = fleet.patience.turn
         headers = {
             protocol.REQUEST: request,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 PORT = 8787
+NEEDS = "a service needs the package `{}`: pip install 'grpo-harness[serve]'"
 
 
 def serve(
@@ -40,9 +41,7 @@ def serve(
         from sandbox.desk import Settings
         from sandbox.routes import application
     except ImportError as error:
-        raise SandboxUnavailable(
-            f"a service needs the package `{error.name}`: pip install 'grpo-harness[serve]'"
-        ) from error
+        raise SandboxUnavailable(NEEDS.format(error.name)) from error
     settings = settings or Settings()
     app = application(backend, token, settings)
     listener = _bound(where)
@@ -64,6 +63,15 @@ def serve(
     finally:
         listener.close()
         backend.close()
+
+
+def settings(**changes: float) -> Settings:
+    """How much a service takes on; SandboxUnavailable where a package is missing."""
+    try:
+        from sandbox.desk import Settings
+    except ImportError as error:
+        raise SandboxUnavailable(NEEDS.format(error.name)) from error
+    return Settings(**changes)  # type: ignore[arg-type]
 
 
 def _bound(where: tuple[str, int]) -> socket.socket:

@@ -10,6 +10,7 @@ something about its own output, which is compared outside with what it does not 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import platform
@@ -43,7 +44,7 @@ def main(job: dict[str, Any]) -> None:
 
 def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
     """What a program process of ours does with its first test."""
-    vars(builtins).update(runner._built_in)
+    builtins.__dict__.update(runner._built_in)
     try:
         prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
         code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
@@ -57,7 +58,8 @@ def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
 def _limit(kind: int, most: int) -> None:
     hard = resource.getrlimit(kind)[1]
     least = most if hard < 0 else min(most, hard)
-    resource.setrlimit(kind, (least, least))
+    with contextlib.suppress(OSError, ValueError):  # a service may forbid it, and holds its own
+        resource.setrlimit(kind, (least, least))
 
 
 def _tell(text: str) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from sandbox.fleet import Ask, Failed, Fleet, Refused
+from sandbox.fleet import Ask, Failed, Fleet, Patience, Refused
 from sandbox.protocol import decode, table
 from sandbox.types import (
     Assertions,
@@ -222,7 +222,8 @@ def number(value: Any) -> float:
     return float(value) if fine else 0.0
 
 
-def ask_of(path: str, body: Mapping[str, Any], limits: Limits, turn: float) -> Ask:
+def ask_of(path: str, body: Mapping[str, Any], limits: Limits, patience: Patience) -> Ask:
     """A request of JSON, with time for the service's queue and the program's own limit."""
     text = json.dumps(body, separators=(",", ":")).encode()
-    return Ask(path, text, turn + limits.clock + 30, {"Content-Type": "application/json"})
+    seconds = patience.turn + limits.clock + patience.margin
+    return Ask(path, text, seconds, {"Content-Type": "application/json"})

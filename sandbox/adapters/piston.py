@@ -61,7 +61,7 @@ class Piston:
             "run_timeout": round(limits.clock * 1000),
             "run_memory_limit": -1,  # the driver holds its process to the program's own limit
         }
-        ask = foreign.ask_of("/api/v2/execute", body, limits, fleet.patience.turn)
+        ask = foreign.ask_of("/api/v2/execute", body, limits, fleet.patience)
 
         def fault(said: bytes) -> str:
             process = _process(said)

@@ -48,7 +48,7 @@ class SandboxFusion:
             "run_timeout": limits.clock,
             "memory_limit_MB": math.ceil(limits.memory / 2**20) + 256,
         }
-        ask = foreign.ask_of("/run_code", body, limits, fleet.patience.turn)
+        ask = foreign.ask_of("/run_code", body, limits, fleet.patience)
 
         def fault(said: bytes) -> str:
             told = table(decode(said))
