@@ -25,7 +25,8 @@ EITHER = ("landlock", "pivot_root")
 HOW = {
     "seccomp": "a Linux kernel with CONFIG_SECCOMP_FILTER on x86-64 or aarch64",
     "landlock": "Linux 5.13 or newer with landlock among the active security modules (lsm=)",
-    "pivot_root": "user namespaces: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces",
+    "pivot_root": "user namespaces: see the sysctls kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces",
     "rlimits": "do not switch it off",
     "no_new_privs": "Linux 3.5 or newer",
     "capabilities": "x86-64 or aarch64",

@@ -10,7 +10,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -23,6 +23,8 @@ LIFE = 1000
 """Programs after which a box is made anew."""
 ASLEEP = 0.01
 """A share of the clock: whoever used less CPU was not starved, but slept."""
+START = 0.02
+"""CPU seconds that a process takes before its submission begins, at most."""
 TRIES = 2
 """Boxes that a program is given before it counts as SE."""
 
@@ -36,7 +38,7 @@ class Gate:
         self._waiting = 0
 
     @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> Generator[None]:
         """With others; waits while somebody is alone or wants to be."""
         with self._changed:
             self._changed.wait_for(lambda: self._inside >= 0 and not self._waiting)
@@ -49,7 +51,7 @@ class Gate:
                 self._changed.notify_all()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Generator[None]:
         """With nobody else inside. Not from within `shared`."""
         with self._changed:
             self._waiting += 1
@@ -169,9 +171,7 @@ class Workers:
             box = boxes[pool] = self._start(pool)
         return box
 
-    def _complete(
-        self, program: Program, box: Worker, runs: list[Run], notes: list[str]
-    ) -> None:
+    def _complete(self, program: Program, box: Worker, runs: list[Run], notes: list[str]) -> None:
         """Append the runs that are still missing."""
         pool = pool_of(program)
         while len(runs) < len(program.tests) and not _stopped(program, runs):
@@ -194,12 +194,10 @@ def _starved(program: Program, run: Run) -> bool:
     """Out of clock, with less than half of its CPU limit used, but not plainly asleep."""
     limits = program.limits
     late = run.status == "TLE" and run.wall >= limits.clock
-    return late and ASLEEP * limits.clock < run.cpu < limits.cpu / 2
+    return late and ASLEEP * limits.clock + START < run.cpu < limits.cpu / 2
 
 
-def _put(
-    done: queue.SimpleQueue[tuple[int, Result]], index: int, result: Result
-) -> None:
+def _put(done: queue.SimpleQueue[tuple[int, Result]], index: int, result: Result) -> None:
     done.put((index, result))
 
 

@@ -1,7 +1,7 @@
 """Programs and results as JSON, for every border that they cross; what comes back is checked.
 
-A result is believed only as far as it is well-formed: a missing, repeated, unknown or misshapen part
-is a `BadReply`, and never a pass.
+A result is believed only as far as it is well-formed: a missing, repeated, unknown or misshapen
+part is a `BadReply`, and never a pass.
 """
 
 from __future__ import annotations
@@ -113,22 +113,25 @@ def run_to(run: Run, index: int) -> dict[str, Any]:
 def program_to(program: Program) -> dict[str, Any]:
     """The JSON of a whole program, as `program_of` reads it."""
     tests = [_test(test) for test in program.tests]
-    plain = {key: value for key, value in program.__dict__.items() if key not in ("tests", "limits")}
+    plain = {
+        key: value for key, value in program.__dict__.items() if key not in ("tests", "limits")
+    }
     return {**plain, "tests": tests, "limits": dict(program.limits.__dict__)}
 
 
 def program_of(said: Any) -> Program:
     """The program of a JSON object; BadProgram where it is none."""
     try:
-        told = dict(said)
+        told: dict[str, Any] = dict(said)
         limits = Limits(**told.pop("limits", {}))
         tests = tuple(_test_of(dict(test)) for test in told.pop("tests"))
         program = Program(tests=tests, limits=limits, **told)
-        texts = (program.source, program.prefix)
+        texts: tuple[Any, ...] = (program.source, program.prefix)
+        stop: Any = program.stop_at_fault
         fine = (
             program.pool in ("auto", *get_args(Pool))
             and program.isolation in ("program", "test")
-            and isinstance(program.stop_at_fault, bool)
+            and isinstance(stop, bool)
             and all(isinstance(text, str) for text in texts)
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -6,6 +6,7 @@ comes out of it is checked; a box that says nothing for too long, or nonsense, i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sandbox import frames
 from sandbox.types import Pool, Program, Run
@@ -86,10 +87,8 @@ class PipeWire:
         """Kill it and wait for its end."""
         process = self._process
         if process.poll() is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -163,7 +162,7 @@ class Worker:
             raise Broken(f"no frame came: {error!r}") from None
         if not isinstance(said, dict):
             raise Broken("a frame is no object")
-        return said
+        return cast("dict[str, Any]", said)
 
     def _exactly(self, size: int, until: float) -> bytes:
         parts, left = [self._held[:size]], size - len(self._held)

@@ -56,10 +56,8 @@ class Child:
             os.close(each)
         control.close()
         self.control.settimeout(30)
-        try:
+        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
             self.control.sendall(frames.pack({key: job[key] for key in ("prefix", "source")}))
-        except OSError:
-            pass  # it is gone already; its end is told by the zygote
         self.control.setblocking(False)
 
     def begin(self, test: dict[str, Any], text: bytes) -> None:
@@ -72,10 +70,8 @@ class Child:
             at += os.pwrite(self.input, view[at:], at)
         self.stdout, self.stderr = bytearray(), bytearray()
         self.cpu_before = self.cpu()
-        try:
+        with contextlib.suppress(OSError):
             self.control.send(frames.pack(test))
-        except OSError:
-            pass
 
     def cpu(self) -> float:
         """CPU seconds so far, by the kernel's clock of the process."""

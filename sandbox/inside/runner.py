@@ -10,9 +10,11 @@ answer is a frame of status, whether the process may be used again, what was fla
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import builtins
 import collections
+import contextlib
 import gc
 import json
 import os
@@ -22,10 +24,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn, cast
 
-import _thread
 from sandbox import frames
 from sandbox.inside import split
 
@@ -38,7 +39,8 @@ RECURSION, DIGITS = 1000, 4300
 TOLD = 2000
 """Characters of an error that are sent."""
 
-_built_in = dict(vars(builtins))
+_names: dict[str, Any] = builtins.__dict__
+_built_in = dict(_names)
 _state = random.Random(SEED).getstate()
 
 
@@ -69,7 +71,7 @@ def serve() -> NoReturn:
 def _serve() -> None:
     _answer(GREETING, "")
     job = frames.receive(CONTROL)
-    vars(builtins).update(_built_in)
+    _names.update(_built_in)
     streams = (os.fstat(0).st_ino, os.fstat(1).st_ino)
     try:
         prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
@@ -136,10 +138,8 @@ def _exit_of(error: SystemExit, test: dict[str, Any]) -> tuple[bytes, str]:
         return FINE, ""
     if isinstance(code, int):
         return ERROR, f"exit status {code & 0xFF}"
-    try:
+    with contextlib.suppress(Exception):
         print(code, file=sys.stderr)
-    except Exception:
-        pass
     return ERROR, "exit status 1"
 
 
@@ -186,7 +186,8 @@ def _stdin(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -
 def _call(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
     """The returned value as JSON; numpy's scalars count as numbers, other strangers are errors."""
     space = _main("solution")
-    text = open(0, encoding="utf-8", closefd=False).read()
+    with open(0, encoding="utf-8", closefd=False) as input_:
+        text = input_.read()
     exec(prefix, space)
     exec(code, space)
     digits = sys.get_int_max_str_digits()
@@ -245,14 +246,18 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
     """What the JSON text will not show: "t" a tuple inside, "k" a key that is no string."""
     if isinstance(value, tuple) and not top:
         found.add("t")
+    inside: Collection[Any]
     if isinstance(value, dict):
-        if not set(map(type, value)) <= {str}:
+        pairs = cast("dict[Any, Any]", value)
+        if not set(map(type, pairs)) <= {str}:
             found.add("k")
-        value = value.values()
-    elif not isinstance(value, list | tuple):
+        inside = pairs.values()
+    elif isinstance(value, list | tuple):
+        inside = cast("list[Any]", value)
+    else:
         return found
-    if not set(map(type, value)) <= SCALARS:
-        for each in value:
+    if not set(map(type, inside)) <= SCALARS:
+        for each in inside:
             _flattened(each, found)
     return found
 
@@ -262,10 +267,10 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
 
 def _end() -> None:
     """What the interpreter does at its end: threads, exit handlers, finalizers, flush."""
-    if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
+    if _threads():
         threading._shutdown()  # type: ignore[attr-defined]
-    if atexit._ncallbacks():
-        atexit._run_exitfuncs()
+    if atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     for name in ("__main__", "solution"):
         module = sys.modules.pop(name, None)
         if module is not None:
@@ -276,16 +281,20 @@ def _end() -> None:
             stream.flush()
 
 
+def _threads() -> bool:
+    """Whether there are threads, or what waits for them at exit."""
+    return bool(_thread._count() or threading._threading_atexits)  # type: ignore
+
+
 def _reusable(streams: tuple[int, int]) -> bool:
     """Whether the next test finds nothing changed that a new process would have."""
     try:
         return (
-            not _thread._count()
-            and not threading._threading_atexits  # type: ignore[attr-defined]
+            not _threads()
             and threading.main_thread() is threading.current_thread()
             and threading.main_thread().is_alive()
             and streams == (os.fstat(0).st_ino, os.fstat(1).st_ino)
-            and vars(builtins) == _built_in
+            and _names == _built_in
             and not collections.Counter(signal.getsignal(each) for each in (1, 2, 14, 15, 24))[None]
         )
     except Exception:
@@ -294,11 +303,15 @@ def _reusable(streams: tuple[int, int]) -> bool:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:
+    return open(descriptor, mode, buffering, "utf-8", errors, closefd=False)
+
+
 def _refresh() -> None:
     """Streams, random numbers and the interpreter's limits, as a new process has them."""
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdin = _stream(0, "r", -1, "strict")
+    sys.stdout = _stream(1, "w", -1, "strict")
+    sys.stderr = _stream(2, "w", 1, "backslashreplace")
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
     sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(DIGITS)

@@ -2,7 +2,7 @@
 
     judging half                            holding half (the submission)
     {"names": [...]}                    ->
-                                        <-  {"kinds": {name: ["call"] | ["value", v] | ["module", m]}}
+                                        <-  {"kinds": {name: ["call"], ["value", v], ["module", m]}}
     {"call": name, "arguments": [...],
      "keywords": {...}}                 ->
                                         <-  {"value": v, "changed": {...}}  or  {"error": [...]}
@@ -17,7 +17,7 @@ import importlib
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from sandbox import frames
 from sandbox.inside import typed
@@ -86,14 +86,17 @@ def _called(space: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def stand_ins(code: types.CodeType, space: dict[str, Any], entry: str) -> dict[str, Any]:
-    """What the test finds in place of the submission: for each name that it uses and does not
-    define, and that is no built-in one, a function that asks the other half, or a plain value."""
+    """What the test finds in place of the submission.
+
+    For each name that it uses and that is no built-in one: a function that asks the other half, a
+    plain value, or a module of the standard library.
+    """
     wanted = {entry} if entry else set[str]()
     wanted |= {name for name in _names(code) if not hasattr(builtins, name) and name not in space}
     told = _ask({"names": sorted(wanted)})
-    kinds = told.get("kinds")
-    if not isinstance(kinds, dict):
+    if not isinstance(told.get("kinds"), dict):
         raise _end("the submission's process did not tell its names")
+    kinds: dict[str, Any] = told["kinds"]
     if entry and entry not in kinds:
         raise NameError(f"name '{entry}' is not defined by the submission")
     found: dict[str, Any] = {}
@@ -170,4 +173,4 @@ def _ask(asked: dict[str, Any]) -> dict[str, Any]:
         raise _end(f"the submission's process is gone: {error!r}") from None
     if not isinstance(told, dict):
         raise _end("the submission's process spoke nonsense")
-    return told
+    return cast("dict[str, Any]", told)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import builtins
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 SMALL = 1 << 53
 Plain = None | bool | int | str | list[Any]
@@ -21,7 +21,7 @@ class Uncrossable(Exception):
 
 
 def encode(value: Any) -> Plain:
-    """JSON of a value; Uncrossable for any type but those named here, RecursionError if too deep."""
+    """JSON of a value; Uncrossable for other types, RecursionError where it is nested too deep."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -34,7 +34,8 @@ def encode(value: Any) -> Plain:
     if isinstance(value, complex):
         return ["complex", float.hex(value.real), float.hex(value.imag)]
     if isinstance(value, dict):
-        return ["dict", *([encode(key), encode(item)] for key, item in dict.items(value))]
+        pairs = _pairs(cast("dict[Any, Any]", value))
+        return ["dict", *([encode(key), encode(each)] for key, each in pairs)]
     for kind, name in _SEQUENCES.items():
         if isinstance(value, kind):
             return [name, *map(encode, kind.__iter__(value))]
@@ -50,7 +51,7 @@ def decode(plain: Any) -> Any:
         return plain
     if not isinstance(plain, list):
         raise ValueError(f"a {type(plain).__name__} stands for no value")
-    name, *rest = plain
+    name, *rest = cast("list[Any]", plain)
     return _MAKERS[name](rest)
 
 
@@ -58,16 +59,17 @@ def copy_into(target: Any, changed: Any) -> None:
     """Make a list, dict, set, deque or bytearray hold what its copy holds now."""
     if isinstance(target, list | bytearray):
         target[:] = changed
-    elif isinstance(target, dict | set):
-        target.clear()
+        return
+    target.clear()
+    if isinstance(target, deque):
+        target.extend(changed)  # pyright: ignore[reportUnknownMemberType]
+    else:
         target.update(changed)
-    elif isinstance(target, deque):
-        target.clear()
-        target.extend(changed)
 
 
 MUTABLE = (list, dict, set, deque, bytearray)
 
+_pairs: Callable[[dict[Any, Any]], Iterable[tuple[Any, Any]]] = dict.items
 _SEQUENCES: dict[Any, str] = {
     list: "list",
     tuple: "tuple",

@@ -1,4 +1,4 @@
-"""What a program may see of the file system: the interpreter that runs it, and nothing of anybody's.
+"""What a program may see of the file system: the interpreter that runs it, and nothing else.
 
 Packages beside the standard library are seen only if they are loaded already, so that neither other
 packages nor what they hold can be read.
