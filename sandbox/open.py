@@ -14,6 +14,7 @@ BACKENDS = {
     "remote": ("sandbox.remote", "RemoteBackend"),
     "sandboxfusion": ("sandbox.remote", "SandboxFusionBackend"),
     "piston": ("sandbox.remote", "PistonBackend"),
+    "unsafe-process": ("sandbox.unsafe", "UnsafeBackend"),
 }
 """Name -> module and class. What follows a colon in the spec is the first argument."""
 

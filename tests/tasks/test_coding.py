@@ -17,7 +17,7 @@ from harness.play import play
 from harness.types import Rollout
 from results.rescoring import rescore
 from results.run import line
-from sandbox.session import Session
+from sandbox.session import SESSION, Session
 from tasks import _coding_sets as sets
 from tests.sandbox.test_judge import Broken
 
@@ -272,3 +272,25 @@ def test_the_splits_of_mbpp_are_those_of_its_paper() -> None:
     task = opened("mbpp")
     sizes = {split: len(task.examples(split)) for split in ("train", "dev", "test")}
     assert sizes == {"train": 374, "dev": 90, "test": 500}
+
+
+def test_unsandboxed_numbers_are_marked_and_stand_on_no_board(tmp_path: Path) -> None:
+    from leaderboards.board import admissible
+    from results.record import load
+    from tests.command_line import command
+
+    words = ("eval", "coding/generated+level=1", "--model", "gold", "--limit", "3")
+    refused = command(*words, "--sandbox", "unsafe-process", "-o", str(tmp_path))
+    assert refused.code == 8
+    assert "--i-accept-unsandboxed-code" in refused.err
+    accepted = ("--sandbox", "unsafe-process", "--i-accept-unsandboxed-code")
+    try:
+        done = command(*words, *accepted, "-o", str(tmp_path))
+    finally:
+        SESSION.choose("local")
+    assert done.code == 0, done.err
+    records = load(tmp_path / "records")
+    assert records
+    assert all(record.settings["sandbox"] == "unsafe-process" for record in records)
+    assert not any(map(admissible, records))
+    assert command("train", *words[1:], *accepted, "-o", str(tmp_path)).code == 2
