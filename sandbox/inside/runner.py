@@ -32,6 +32,7 @@ import string
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn, cast
 
@@ -55,6 +56,7 @@ _built_in = dict(_names)
 _state = random.Random(SEED).getstate()
 _thresholds = gc.get_threshold()
 _path: list[str] = []
+_filters: list[Any] = []
 _handlers: tuple[Any, ...] = ()
 _modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
 
@@ -63,6 +65,7 @@ def remember() -> None:
     """Note how a new process finds the interpreter; the zygote does, once."""
     global _handlers
     _path[:] = sys.path
+    _filters[:] = warnings.filters
     _handlers = tuple(map(signal.getsignal, SIGNALS))
     _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
 
@@ -319,6 +322,7 @@ def _reusable(streams: tuple[int, int]) -> bool:
             and streams == (os.fstat(0).st_ino, os.fstat(1).st_ino)
             and not os.environ
             and sys.path == _path
+            and warnings.filters == _filters
             and len(sys.meta_path) == 3
             and _names == _built_in
             and all(vars(module) == names for module, names in _modules)
@@ -342,9 +346,11 @@ def _refresh() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
     sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(DIGITS)
+    sys.setswitchinterval(0.005)
     threading.stack_size(0)
     random.setstate(_state)
     decimal.setcontext(decimal.DefaultContext.copy())
+    os.umask(0o22)
     gc.enable()
     gc.set_threshold(*_thresholds)
     sys.settrace(None)
