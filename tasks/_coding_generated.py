@@ -11,6 +11,7 @@ from harness import Example, Message, Prompt, Split, Task
 from harness.digests import digest
 from harness.errors import UsageError
 from harness.metrics import mean
+from sandbox.extraction import NOT_IN_TRAINING
 from sandbox.judge import Case
 from sandbox.types import Call, Limits, Stdin
 from tasks import coding_problems
@@ -95,6 +96,11 @@ def _generated_scoring(settings: Settings) -> Scoring:
 
 def generated(name: str, settings: Settings) -> Task:
     """Problems made here; training pays half for the share of tests."""
+    if settings["extraction"] in NOT_IN_TRAINING:
+        raise UsageError(
+            f"extraction={settings['extraction']} is too slow to pay rewards by; "
+            f"write {PLAIN['extraction']}"
+        )
     levels = _levels(settings["level"])
 
     @lru_cache(maxsize=3)

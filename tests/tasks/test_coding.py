@@ -101,6 +101,16 @@ def test_another_extraction_rule_reads_another_program() -> None:
     assert opened("generated+extraction=fence_or_all").verify(example, reply).reason == "ok"
 
 
+def test_what_only_leniency_accepted_is_told() -> None:
+    task = opened("generated+comparator=lenient")
+    example = problem(task, SCALE)
+    loose = task.verify(example, fenced("def solve(x):\n    return str(2 * x + 5) + '.0'"))
+    assert (loose.scores["correct"], loose.scores["lenient"]) == (1.0, 1.0)
+    assert "accepted as decimal" in loose.note
+    exact = task.verify(example, fenced("def solve(x):\n    return 2 * x + 5"))
+    assert (exact.scores["correct"], exact.scores["lenient"]) == (1.0, 0.0)
+
+
 def test_levels_are_chosen_by_a_setting_and_are_metrics() -> None:
     task = opened("generated+level=2-3")
     assert task.name == "coding/generated+level=2-3"
@@ -111,6 +121,8 @@ def test_levels_are_chosen_by_a_setting_and_are_metrics() -> None:
     for bad in ("0", "6", "1-9", "easy"):
         with pytest.raises(UsageError, match="level="):
             opened(f"generated+level={bad}").examples("train")
+    with pytest.raises(UsageError, match="too slow to pay rewards by"):
+        opened("generated+extraction=evalplus")
     with pytest.raises(UnknownName, match="the settings of coding/generated"):
         opened("generated+release=v1")
 
