@@ -16,8 +16,9 @@ Scores   correct: 1 if every test passes. tests: share of the tests that pass; w
          after a time-out has not passed. compiles: 1 unless the source does not compile.
          seen, held_out: shares of the tests that the prompt shows, and of the others.
          lenient: share of tests that only a late stage of that comparator accepted, where it is
-         the comparator. level, unfair, recent: of the question, for metrics of a part. In dialogues also
-         first (the first program was right) and turns. Seconds are measured by `play`.
+         the comparator. level, unfair, recent: of the question, for metrics of a part. In
+         dialogues also first (the first program was right) and turns. Seconds are measured by
+         `play`.
          Reasons: ok (AC), WA, RE, TLE, MLE, OLE, CE, besides no_answer and truncated. A fault of
          the sandbox is no verdict.
 Metric   pass@1 (the mean of correct); over fair questions in livecodebench, with pass@1|all beside
