@@ -14,6 +14,7 @@ BACKENDS = {
     "remote": ("sandbox.remote", "open_remote"),
     "sandboxfusion": ("sandbox.adapters.sandboxfusion", "open_sandboxfusion"),
     "piston": ("sandbox.adapters.piston", "open_piston"),
+    "unsafe-process": ("sandbox.unsafe", "UnsafeBackend"),
 }
 """Name -> module, and what makes it there. What follows a colon in the spec goes to it first."""
 

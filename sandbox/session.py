@@ -101,7 +101,11 @@ class Session:
         """The backend, opened if it is not."""
         with self._lock:
             if self._backend is None:
-                self._backend = self.opener(self.spec)
+                try:
+                    self._backend = self.opener(self.spec)
+                except ImportError as error:
+                    told = f"the sandbox '{self.spec}' cannot be opened here: {error}"
+                    raise SandboxUnavailable(told) from error
                 there = self._backend.capabilities()
                 if not there.usable:
                     missing = "; ".join(there.missing) or "it cannot be used here"

@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from harness import Example, Message, Prompt, Split, Task
+from harness.digests import digest
 from harness.errors import UsageError
 from harness.metrics import mean
+from sandbox.extraction import NOT_IN_TRAINING
 from sandbox.judge import Case
 from sandbox.types import Call, Limits, Stdin
 from tasks import coding_problems
@@ -29,6 +31,10 @@ def _levels(setting: str) -> tuple[int, ...]:
     if first not in known or (dash and last not in known):
         raise UsageError(f"level={setting}: write one of {', '.join(known)}, or a range as 1-3")
     return tuple(range(int(first), int(last or first) + 1))
+
+
+def _mixed(example: Example) -> str:
+    return digest(["order", example.id])
 
 
 def _generated_example(problem: Problem) -> Example:
@@ -90,11 +96,17 @@ def _generated_scoring(settings: Settings) -> Scoring:
 
 def generated(name: str, settings: Settings) -> Task:
     """Problems made here; training pays half for the share of tests."""
+    if settings["extraction"] in NOT_IN_TRAINING:
+        raise UsageError(
+            f"extraction={settings['extraction']} is too slow to pay rewards by; "
+            f"write {PLAIN['extraction']}"
+        )
     levels = _levels(settings["level"])
 
     @lru_cache(maxsize=3)
     def examples(split: Split) -> Sequence[Example]:
-        return tuple(_generated_example(p) for level in levels for p in problems(level, split))
+        found = [_generated_example(p) for level in levels for p in problems(level, split)]
+        return tuple(sorted(found, key=_mixed))  # so that the first few are of all levels
 
     return task(
         name,

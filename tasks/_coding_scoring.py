@@ -103,6 +103,10 @@ class Scoring:
         self, example: Example, scores: Mapping[str, float], found: Judgement | None
     ) -> dict[str, float]:
         told = dict(scores)
+        if self.comparator == "lenient":  # a jump in these is an early sign of hacking
+            stages = found.stages if found else {}
+            late = sum(count for name, count in stages.items() if name not in ("exact", "trimmed"))
+            told["lenient"] = late / len(self.cases(example))
         if self.seen is not None:
             shown = self.seen(example)
             told |= shares(found.outcomes if found else (), shown, len(self.cases(example)))

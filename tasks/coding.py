@@ -15,15 +15,18 @@ Data     Public sets from the hub, or from the folder that HARNESS_DATA names (`
 Scores   correct: 1 if every test passes. tests: share of the tests that pass; what was not run
          after a time-out has not passed. compiles: 1 unless the source does not compile.
          seen, held_out: shares of the tests that the prompt shows, and of the others.
-         level, unfair, recent: of the question, for metrics of a part. In dialogues also
-         first (the first program was right) and turns. Seconds are measured by `play`.
+         lenient: share of tests that only a late stage of that comparator accepted, where it is
+         the comparator. level, unfair, recent: of the question, for metrics of a part. In
+         dialogues also first (the first program was right) and turns. Seconds are measured by
+         `play`.
          Reasons: ok (AC), WA, RE, TLE, MLE, OLE, CE, besides no_answer and truncated. A fault of
          the sandbox is no verdict.
 Metric   pass@1 (the mean of correct); over fair questions in livecodebench, with pass@1|all beside
          it; per difficulty or level; seen_gap, the alarm for programs fitted to the tests they were
          shown; shares of reasons; with more rollouts pass@k and avg@k.
 Paper    HumanEval arXiv:2107.03374; MBPP arXiv:2108.07732; LiveCodeBench arXiv:2403.07974.
-Settings Written behind the name, as in `coding/livecodebench+start=2024-08-01+difficulty=hard`, and
+Settings
+         Written behind the name, as in `coding/livecodebench+start=2024-08-01+difficulty=hard`, and
          part of it, so that other settings are other rows.
          extraction   last_closed_fence, fence_or_all, livecodebench, open_r1, verl, evalplus
          judge        faithful, or livecodebench-28fef95 with the quirks of that evaluator

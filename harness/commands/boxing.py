@@ -26,7 +26,7 @@ def choose(spec: str, *, unsafe: bool = False, cache: Path | None = None) -> Non
 def report() -> dict[str, Any]:
     """Backend, layers, interpreter and counts, for a run's report; empty where nothing was run."""
     session = _session()
-    told = session.described() if session is not None else {}
+    told: dict[str, Any] = session.described() if session is not None else {}
     return {"sandbox": told} if told else {}
 
 

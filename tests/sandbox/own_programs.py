@@ -4,6 +4,7 @@
 3; `ASSERTIONS` defines f, tested split by `TEST`. AC is allowed only where the program is right.
 """
 
+# ruff: noqa: E501 - programs are easier to read on long lines
 from __future__ import annotations
 
 Rows = dict[str, tuple[str, str]]

@@ -1,4 +1,4 @@
-"""Whatever is killed at whatever moment: nothing passes that is wrong, nothing stays, work goes on."""
+"""Whatever is killed whenever: nothing wrong passes, nothing stays, and work goes on."""
 
 from __future__ import annotations
 

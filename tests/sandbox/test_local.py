@@ -1,5 +1,6 @@
 """What honest programs may count on, how each end is told, and how the backend is used."""
 
+# ruff: noqa: E501 - programs are easier to read on long lines
 from __future__ import annotations
 
 import multiprocessing

@@ -1,5 +1,6 @@
 """Assertions run split: the test cannot be bribed, and honest functions do not notice."""
 
+# ruff: noqa: E501 - programs are easier to read on long lines
 from __future__ import annotations
 
 import json
@@ -261,8 +262,7 @@ def test_an_exception_arrives_as_the_nearest_built_in_type_and_never_as_an_exit(
     assert type(typed.decode_error(typed.encode_error(Own("x")))) is LookupError
     assert type(typed.decode_error(typed.encode_error(SystemExit(0)))) is RuntimeError
     assert type(typed.decode_error(typed.encode_error(KeyboardInterrupt()))) is RuntimeError
-    try:
+    with pytest.raises(UnicodeDecodeError) as raised:
         b"\xff".decode()
-    except UnicodeDecodeError as error:
-        assert type(typed.decode_error(typed.encode_error(error))) is UnicodeError
+    assert type(typed.decode_error(typed.encode_error(raised.value))) is UnicodeError
     assert str(typed.decode_error([["eval", "ValueError"], "x"])) == "x"

@@ -17,7 +17,7 @@ from harness.play import play
 from harness.types import Rollout
 from results.rescoring import rescore
 from results.run import line
-from sandbox.session import Session
+from sandbox.session import SESSION, Session
 from tasks import _coding_sets as sets
 from tests.sandbox.test_judge import Broken
 
@@ -101,6 +101,16 @@ def test_another_extraction_rule_reads_another_program() -> None:
     assert opened("generated+extraction=fence_or_all").verify(example, reply).reason == "ok"
 
 
+def test_what_only_leniency_accepted_is_told() -> None:
+    task = opened("generated+comparator=lenient")
+    example = problem(task, SCALE)
+    loose = task.verify(example, fenced("def solve(x):\n    return str(2 * x + 5) + '.0'"))
+    assert (loose.scores["correct"], loose.scores["lenient"]) == (1.0, 1.0)
+    assert "accepted as decimal" in loose.note
+    exact = task.verify(example, fenced("def solve(x):\n    return 2 * x + 5"))
+    assert (exact.scores["correct"], exact.scores["lenient"]) == (1.0, 0.0)
+
+
 def test_levels_are_chosen_by_a_setting_and_are_metrics() -> None:
     task = opened("generated+level=2-3")
     assert task.name == "coding/generated+level=2-3"
@@ -111,6 +121,8 @@ def test_levels_are_chosen_by_a_setting_and_are_metrics() -> None:
     for bad in ("0", "6", "1-9", "easy"):
         with pytest.raises(UsageError, match="level="):
             opened(f"generated+level={bad}").examples("train")
+    with pytest.raises(UsageError, match="too slow to pay rewards by"):
+        opened("generated+extraction=evalplus")
     with pytest.raises(UnknownName, match="the settings of coding/generated"):
         opened("generated+release=v1")
 
@@ -272,3 +284,25 @@ def test_the_splits_of_mbpp_are_those_of_its_paper() -> None:
     task = opened("mbpp")
     sizes = {split: len(task.examples(split)) for split in ("train", "dev", "test")}
     assert sizes == {"train": 374, "dev": 90, "test": 500}
+
+
+def test_unsandboxed_numbers_are_marked_and_stand_on_no_board(tmp_path: Path) -> None:
+    from leaderboards.board import admissible
+    from results.record import load
+    from tests.command_line import command
+
+    words = ("eval", "coding/generated+level=1", "--model", "gold", "--limit", "3")
+    refused = command(*words, "--sandbox", "unsafe-process", "-o", str(tmp_path))
+    assert refused.code == 8
+    assert "--i-accept-unsandboxed-code" in refused.err
+    accepted = ("--sandbox", "unsafe-process", "--i-accept-unsandboxed-code")
+    try:
+        done = command(*words, *accepted, "-o", str(tmp_path))
+    finally:
+        SESSION.choose("local")
+    assert done.code == 0, done.err
+    records = load(tmp_path / "records")
+    assert records
+    assert all(record.settings["sandbox"] == "unsafe-process" for record in records)
+    assert not any(map(admissible, records))
+    assert command("train", *words[1:], *accepted, "-o", str(tmp_path)).code == 2
