@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sandbox import probe
 from sandbox.errors import SandboxUnavailable
 from sandbox.pool import Workers
 from sandbox.types import Capabilities, Pool, Program, Result
@@ -83,20 +84,41 @@ class LocalBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, pool: Pool) -> Worker:
+    def _box(self, pool: Pool) -> Worker:
         plan: dict[str, Any] = {"off": self._off, "modules": [], "paths": []}
         if pool == "scientific":
             folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
             plan |= {"modules": PACKAGES, "paths": sorted(folders)}
         return Worker(PipeWire(zygote_argv(self._python), ENVIRONMENT), plan)
 
-    def _measured(self) -> Capabilities:
+    def _start(self, pool: Pool) -> Worker:
+        """A box that has shown that it holds."""
+        worker = self._box(pool)
         try:
-            worker = self._start("lean")
+            found = [*missing_layers(worker.layers), *probe.leaks(worker)]
+            if found:
+                raise Broken(f"the box does not hold: {'; '.join(found)}")
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _measured(self) -> Capabilities:
+        if not sys.platform.startswith("linux"):
+            why = f"local needs Linux, this is {sys.platform}; use docker or remote"
+            return Capabilities(self.name, False, {}, (why,))
+        try:
+            worker = self._box("lean")
         except (Broken, OSError) as error:
             return Capabilities(self.name, False, {}, (f"no box starts: {error}",))
-        worker.close()
-        missing = missing_layers(worker.layers)
+        try:
+            missing = missing_layers(worker.layers)
+            leaks = [*probe.leaks(worker), *probe.outlives(worker)]
+            missing += tuple(f"a witness got out: {leak}" for leak in leaks)
+        except Broken as error:
+            missing = (f"the witness could not be run: {error}",)
+        finally:
+            worker.close()
         return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
 
 

@@ -148,6 +148,10 @@ class Workers:
         pool = pool_of(program)
         runs: list[Run] = []
         notes: list[str] = []
+        if len(program.source.encode("utf-8", "surrogatepass")) > program.limits.source:
+            too_long = Run("CE", detail=f"more than {program.limits.source} bytes of source")
+            count = 1 if program.stop_at_fault else len(program.tests)
+            return Result((too_long,) * count, self._backend, (), "")
         for _ in range(TRIES):
             try:
                 box = self._box(pool, boxes)

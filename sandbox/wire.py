@@ -47,6 +47,8 @@ def check(program: Program) -> None:
             raise BadProgram(f"limits.{name} is {value!r}; it has to be a number of bytes")
     if max(limits.stdout, limits.stderr) > 1 << 26:
         raise BadProgram("limits.stdout and limits.stderr are at most 64 MiB")
+    for test in program.tests:
+        _test(test)
 
 
 def job_of(program: Program, pool: Pool, first: int = 0) -> dict[str, Any]:
@@ -84,12 +86,13 @@ def run_of(said: Any, index: int) -> Run:
     if not isinstance(said, dict):
         raise BadReply(f"a run is no object: {type(said).__name__}")
     told = cast("Mapping[str, Any]", said)
-    if told.get("run") != index or told.get("status") not in STATUSES:
-        raise BadReply(f"test {index}: run {told.get('run')!r}, status {told.get('status')!r}")
+    status = told.get("status")
+    if told.get("run") != index or not isinstance(status, str) or status not in STATUSES:
+        raise BadReply(f"test {index}: run {told.get('run')!r}, status {status!r}")
     try:
         value = told["value"]
         run = Run(
-            status=told["status"],
+            status=cast("Status", status),
             stdout=_text(told["stdout"]).encode("latin-1"),
             value=None if value is None else _text(value),
             flattened=_text(told["flattened"]),
@@ -134,7 +137,7 @@ def program_of(said: Any) -> Program:
             and isinstance(stop, bool)
             and all(isinstance(text, str) for text in texts)
         )
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, BadReply) as error:
         raise BadProgram(f"not a program: {error!r}") from None
     if not fine:
         raise BadProgram("not a program: pool, isolation, source or prefix are of the wrong kind")

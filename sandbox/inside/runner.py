@@ -12,18 +12,27 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import bisect
 import builtins
 import collections
 import contextlib
+import decimal
+import functools
 import gc
+import heapq
+import itertools
 import json
+import math
+import operator
 import os
 import random
 import resource
 import signal
+import string
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn, cast
 
@@ -35,6 +44,9 @@ FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
 SEED = 20_230_501
+SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
+WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
+"""Modules that a program may have changed so that it would meet its own change."""
 RECURSION, DIGITS = 1000, 4300
 TOLD = 2000
 """Characters of an error that are sent."""
@@ -42,6 +54,20 @@ TOLD = 2000
 _names: dict[str, Any] = builtins.__dict__
 _built_in = dict(_names)
 _state = random.Random(SEED).getstate()
+_thresholds = gc.get_threshold()
+_path: list[str] = []
+_filters: list[Any] = []
+_handlers: tuple[Any, ...] = ()
+_modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
+
+
+def remember() -> None:
+    """Note how a new process finds the interpreter; the zygote does, once."""
+    global _handlers
+    _path[:] = sys.path
+    _filters[:] = warnings.filters
+    _handlers = tuple(map(signal.getsignal, SIGNALS))
+    _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
 
 
 class Exit:
@@ -294,8 +320,13 @@ def _reusable(streams: tuple[int, int]) -> bool:
             and threading.main_thread() is threading.current_thread()
             and threading.main_thread().is_alive()
             and streams == (os.fstat(0).st_ino, os.fstat(1).st_ino)
+            and not os.environ
+            and sys.path == _path
+            and warnings.filters == _filters
+            and len(sys.meta_path) == 3
             and _names == _built_in
-            and not collections.Counter(signal.getsignal(each) for each in (1, 2, 14, 15, 24))[None]
+            and all(vars(module) == names for module, names in _modules)
+            and tuple(map(signal.getsignal, SIGNALS)) == _handlers
         )
     except Exception:
         return False
@@ -315,6 +346,13 @@ def _refresh() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
     sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(DIGITS)
+    sys.setswitchinterval(0.005)
     threading.stack_size(0)
     random.setstate(_state)
+    decimal.setcontext(decimal.DefaultContext.copy())
+    os.umask(0o22)
+    gc.enable()
+    gc.set_threshold(*_thresholds)
+    sys.settrace(None)
+    sys.setprofile(None)
     sys.argv = ["solution.py"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 SMALL = 1 << 53
@@ -34,8 +34,8 @@ def encode(value: Any) -> Plain:
     if isinstance(value, complex):
         return ["complex", float.hex(value.real), float.hex(value.imag)]
     if isinstance(value, dict):
-        pairs = _pairs(cast("dict[Any, Any]", value))
-        return ["dict", *([encode(key), encode(each)] for key, each in pairs)]
+        items: Any = dict[Any, Any].items
+        return ["dict", *([encode(key), encode(each)] for key, each in items(value))]
     for kind, name in _SEQUENCES.items():
         if isinstance(value, kind):
             return [name, *map(encode, kind.__iter__(value))]
@@ -69,7 +69,6 @@ def copy_into(target: Any, changed: Any) -> None:
 
 MUTABLE = (list, dict, set, deque, bytearray)
 
-_pairs: Callable[[dict[Any, Any]], Iterable[tuple[Any, Any]]] = dict.items
 _SEQUENCES: dict[Any, str] = {
     list: "list",
     tuple: "tuple",

@@ -24,6 +24,12 @@ LOAD, EQUAL, AT_LEAST, MASK, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 NUMBER, ARCHITECTURE = 0, 4
 CLONE_THREAD = 0x10000
 X32 = 0x40000000
+IOCTLS = [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451]
+"""Is it a terminal and how large, bytes to read, blocking or not, closed on exec or not."""
+FCNTLS = [0, 1, 2, 3, 4, 1030]
+"""Duplicate, and the flags of a descriptor; no owner that is signalled, no seals, no pipe sizes."""
+PRCTLS = [15, 16]
+"""The name of a thread."""
 
 Line = tuple[int, int, int, int]
 
@@ -68,9 +74,9 @@ def _conditions() -> dict[str, list[Line]]:
         "clone": [*thread, allow, refuse],
         "clone3": [(RETURN, 0, 0, REFUSE | errno.ENOSYS)],
         "prlimit64": [*_null(2), allow, refuse],
-        "ioctl": _one_of(1, [0x5401, 0x541B, 0x5450, 0x5451, 0x5413], errno.ENOTTY),
-        "fcntl": _one_of(1, [0, 1, 2, 3, 4, 1030], errno.EPERM),
-        "prctl": _one_of(0, [15, 16], errno.EPERM),
+        "ioctl": _one_of(1, IOCTLS, errno.ENOTTY),
+        "fcntl": _one_of(1, FCNTLS, errno.EPERM),
+        "prctl": _one_of(0, PRCTLS, errno.EPERM),
         "socketpair": [*_stream_pair(), allow, refuse],
         "sendto": [*_null(4), allow, refuse],
     }
