@@ -23,8 +23,9 @@ from trainers.memory import (
     positions_that_fit,
     reserved,
 )
+from trainers.optimizers import make_optimizer
 from trainers.policy import Extent, Live, Policy, together
-from trainers.recipe import AdamW, Recipe, Run
+from trainers.recipe import Recipe, Run
 from trainers.schedules import at
 
 
@@ -211,20 +212,6 @@ def _backward(cost: Float[Tensor, ""], live: Live) -> None:
     slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
     if any(bool(slope.any()) for slope in slopes):
         torch.autograd.backward(read, list(slopes))
-
-
-def make_optimizer(settings: AdamW, policy: Policy) -> torch.optim.Optimizer:
-    """The optimizer over what learns; the rate is set at each step. Fused wherever torch can."""
-    learning = policy.parameters()
-    fused = all(weight.is_floating_point() for weight in learning)
-    return torch.optim.AdamW(
-        learning,
-        lr=0.0,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        fused=fused and {w.device.type for w in learning} <= {"cpu", "cuda"},
-    )
 
 
 def replace_recipe(run: Run, recipe: Recipe) -> Run:

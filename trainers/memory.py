@@ -93,7 +93,7 @@ def positions_that_fit(device: torch.device, each: float, reserved: int) -> int:
 
 
 def reserved(optimizer: torch.optim.Optimizer, weights: Sequence[Parameter]) -> int:
-    """Bytes that the next step will take anew: a gradient, and two moments if there are none."""
+    """Bytes that the next step will take anew: a gradient, and at most two moments."""
     size = sum(weight.nbytes for weight in weights)
     return size * (1 if optimizer.state else 3)
 

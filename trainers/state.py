@@ -190,12 +190,11 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, role: str) -> dict[str, Tensor]:
-    """An optimizer's state by name; its settings are the recipe's."""
-    state = optimizer.state_dict()["state"]
+    """An optimizer's state by name; its settings are the recipe's. Counts become tensors."""
     return {
-        f"optimizer.{role}.{number}.{name}": x
-        for number, held in state.items()
-        for name, x in held.items()
+        f"optimizer.{role}.{number}.{name}": torch.tensor(x) if isinstance(x, int) else x
+        for number, weight in enumerate(_learning(optimizer))
+        for name, x in optimizer.state.get(weight, {}).items()
     }
 
 
@@ -203,12 +202,13 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, role: str, tensors: Mapping[str, Tensor]
 ) -> None:
     """Give an optimizer the state that `optimizer_tensors` took."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Tensor | int]] = {}
     prefix = f"optimizer.{role}."
     for key, x in tensors.items():
         if key.startswith(prefix):
             number, _, name = key.removeprefix(prefix).partition(".")
-            state.setdefault(int(number), {})[name] = x
+            count = x.dim() == 0 and x.dtype == torch.int64
+            state.setdefault(int(number), {})[name] = int(x) if count else x
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -257,6 +257,10 @@ def _sync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _learning(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def _sync(folder: Path) -> None:

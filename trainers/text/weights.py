@@ -27,8 +27,17 @@ def sampling_copy(loaded: Loaded, dtype: str | None) -> PreTrainedModel:
 
 
 def frozen_copy(loaded: Loaded) -> Loaded:
-    """The same weights, adapter merged in, to be read and never changed."""
-    return replace(loaded, model=_merged_copy(loaded), peft=None)
+    """The same weights, to be read and never changed.
+
+    The base of an adapter does not learn, so both share it, and only the adapter is copied.
+    """
+    if loaded.peft is None:
+        return replace(loaded, model=_merged_copy(loaded))
+    # what a copy finds in its memo it takes as it is
+    base = [weight for weight in loaded.peft.parameters() if not weight.requires_grad]
+    twin: Any = copy.deepcopy(loaded.peft, {id(weight): weight for weight in base})
+    twin = twin.requires_grad_(False).eval()
+    return replace(loaded, model=twin.get_base_model(), peft=None)
 
 
 def _merged_copy(loaded: Loaded) -> Any:
