@@ -13,6 +13,10 @@ from sandbox.inside import halves
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
+HELD_BACK = 0.1
+"""Seconds for which results of quick tests wait for one another."""
+LARGE = 1 << 20
+
 
 def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     """Jobs one after another, until the supervisor or the zygote is gone."""
@@ -22,12 +26,17 @@ def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     while True:
         try:
             job = frames.receive(inbound)
+            told, since = bytearray(), time.monotonic()
             try:
                 for index, seen in _tests(keeper, job):
-                    frames.send(outbound, seen.frame(index))
-                frames.send(outbound, {"end": True})
+                    told += frames.pack(seen.frame(index))
+                    if time.monotonic() - since > HELD_BACK or len(told) > LARGE:
+                        frames.write(outbound, told)
+                        told, since = bytearray(), time.monotonic()
+                told += frames.pack({"end": True})
             except Fault as fault:
-                frames.send(outbound, {"fault": str(fault)})
+                told += frames.pack({"fault": str(fault)})
+            frames.write(outbound, told)
         except (EOFError, OSError, frames.BadFrame, Lost):
             os._exit(0)
 
