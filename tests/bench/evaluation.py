@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HOUSE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(HOUSE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from side_by_side import Found, Run, interleaved, seconds
 
+HOUSE = Path(__file__).resolve().parents[2]
 FLOORS = {"answers": 0.4, "whole process": 0.5}
 COUNT, TOKENS = 64, 64
 ASKED = "What is {a} + {b}? Answer with one number."
@@ -128,7 +128,8 @@ def answers(batch: int, theirs: int, threads: int, rounds: int) -> Found:
         Prompt(Example(str(n), {}, None), (Message("user", row["question"]),))
         for n, row in enumerate(rows())
     ]
-    model = HFLM(
+    opener: Any = HFLM
+    model = opener(
         pretrained=str(policy.loaded.origin.folder),
         dtype="bfloat16",
         batch_size=theirs,
@@ -199,7 +200,7 @@ def told(title: str, found: Found) -> bool:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32, help="ours")
     parser.add_argument("--theirs", type=int, default=16, help="lm-eval's")

@@ -115,7 +115,7 @@ def unending(engine: Any) -> Any:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--group", type=int, default=1, help="answers to each prompt")

@@ -15,7 +15,7 @@ from harness.models import Sampling
 BLOCK = 256
 """Tokens whose probabilities are summed at once before any is looked at alone."""
 NUCLEI = (64, 1024)
-"""Candidates tried for top-p, one after the other; rows whose nucleus is larger are sorted whole."""
+"""Candidates tried for top-p in turn; rows whose nucleus is larger are sorted whole."""
 
 
 class Scratch:
@@ -111,9 +111,7 @@ def _truncated(
             best, whole = _nucleus(best, sums, sampling.top_p)
             whole |= tried == most
         chosen = rows[whole]
-        places, logprobs[chosen] = _invert(
-            scratch.shares(best[whole], 1), uniforms[chosen], tried
-        )
+        places, logprobs[chosen] = _invert(scratch.shares(best[whole], 1), uniforms[chosen], tried)
         ids[chosen] = _taken(vocabulary[whole], places)
         rows = rows[~whole]
         if not len(rows):
