@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.models import Sampling
 
@@ -56,6 +56,7 @@ class Drawn:
         return self.ended or self.broken or len(self.ids) >= job.budget
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Draws tokens with one model's weights."""
 

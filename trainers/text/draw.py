@@ -15,7 +15,7 @@ from harness.models import Sampling
 BLOCK = 256
 """Tokens whose probabilities are summed at once before any is looked at alone."""
 NUCLEI = (64, 1024)
-"""Candidates tried for top-p, one after the other; rows whose nucleus is larger are sorted whole."""
+"""Candidates tried for top-p in turn; rows whose nucleus is larger are sorted whole."""
 
 
 class Scratch:
@@ -60,11 +60,11 @@ def draw(
     if sampling.temperature == 0:
         ids = logits.argmax(-1)
         return ids, _taken(shares, ids).log() - shares.sum(-1).log()
-    return _invert(shares, uniforms)
+    return _invert(shares, uniforms, logits.shape[1])
 
 
 def _invert(
-    shares: Float[Tensor, "B W"], uniforms: Float[Tensor, " B"]
+    shares: Float[Tensor, "B W"], uniforms: Float[Tensor, " B"], size: int
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """Inverse of the cumulative distribution, first to a block of tokens, then to one of them.
 
@@ -79,7 +79,8 @@ def _invert(
     # the last token that has a share is the limit where rounding leaves a rest
     last = (BLOCK - 1) - (inside > 0).flip(-1).int().argmax(-1)
     place = _first_above(inside.cumsum(-1, dtype=torch.float64), wanted - begun)
-    ids = block * BLOCK + torch.minimum(place, last)
+    # where nothing is finite the search ends beyond the vocabulary
+    ids = (block * BLOCK + torch.minimum(place, last)).clamp_(max=size - 1)
     return ids, (_taken(shares, ids).log() - ends[:, -1].log()).float()
 
 
@@ -110,7 +111,7 @@ def _truncated(
             best, whole = _nucleus(best, sums, sampling.top_p)
             whole |= tried == most
         chosen = rows[whole]
-        places, logprobs[chosen] = _invert(scratch.shares(best[whole], 1), uniforms[chosen])
+        places, logprobs[chosen] = _invert(scratch.shares(best[whole], 1), uniforms[chosen], tried)
         ids[chosen] = _taken(vocabulary[whole], places)
         rows = rows[~whole]
         if not len(rows):

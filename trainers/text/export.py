@@ -135,7 +135,7 @@ def _tensors(loaded: Loaded) -> list[tuple[str, Tensor]]:
 
 
 def _write_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
-    """Enough of a byte-level tokenizer for a reader that insists on one; nothing goes through it."""
+    """Enough of a tokenizer for readers that insist on one; no text goes through it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     model = json.loads(backend.to_str())["model"] if backend is not None else {}
     if model.get("type") != "BPE" or not model.get("merges"):

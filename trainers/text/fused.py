@@ -99,7 +99,8 @@ class Fused:
         self.model = model
         """Where the weights come from; an adapter's change is added."""
         config: Any = model.config
-        first: Any = model.get_decoder().layers[0].self_attn
+        decoder: Any = model.get_decoder()
+        first = decoder.layers[0].self_attn
         self.shape = Shape(
             layers=int(config.num_hidden_layers),
             heads=int(config.num_attention_heads),
@@ -220,8 +221,11 @@ class _Causal:
         self.shape = shape
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        asked, known, held = (each.transpose(0, 1).unsqueeze(0) for each in (queries, keys, values))
         mixed = nn.functional.scaled_dot_product_attention(
-            *(each.transpose(0, 1).unsqueeze(0) for each in (queries, keys, values)),
+            asked,
+            known,
+            held,
             is_causal=True,
             scale=1.0,  # the queries carry it
             enable_gqa=True,

@@ -115,7 +115,7 @@ class Rolling:
     def enter(
         self, places: Sequence[int], prefix: Read | None, read: Read, owner: Sequence[int]
     ) -> None:
-        """Let the prompt `owner[n]` of those read, after the prefix, be what row `places[n]` saw."""
+        """Row `places[n]` saw the prefix, then prompt `owner[n]` of those read."""
         index = torch.tensor(places, device=self.shape.device)
         owners = torch.tensor(owner, device=self.shape.device)
         middle = self.seen - read.width
@@ -154,4 +154,3 @@ class Rolling:
         scores = grouped @ own_keys[..., self.low : self.high]
         shares = scores.add_(self.mask[..., self.low : self.high]).softmax(-1)
         return (shares @ own_values[:, :, self.low : self.high]).flatten(1)
-
