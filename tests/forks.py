@@ -25,20 +25,29 @@ class Running:
     """A command that may be killed."""
 
     pid: int
-    server: subprocess.Popen[str]
+    server: subprocess.Popen[bytes]
+    code: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was still running when last waited for."""
+        return self.code is None
 
     def ended(self, wait: float = 0.0) -> int | None:
-        """Its exit code, or minus the signal that ended it; None while it runs."""
+        """Its exit code, or minus the signal that ended it; None if it runs on after the wait."""
         assert self.server.stdout is not None
-        if not select.select([self.server.stdout], [], [], wait)[0]:
-            return None
-        return int(self.server.stdout.readline())
+        if self.code is None and select.select([self.server.stdout], [], [], wait)[0]:
+            self.code = int(self.server.stdout.readline())
+        return self.code
 
     def kill(self) -> bool:
         """End it and its children with SIGKILL; False where it had ended by itself."""
         code = self.ended()
         if code is None:
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # so early that it leads no group yet
+                os.kill(self.pid, signal.SIGKILL)
             code = self.ended(60.0)
         assert code is not None, "a killed process did not end"
         assert code in (0, -signal.SIGKILL), f"the command failed with {code}"
@@ -55,15 +64,14 @@ class Forks:
             env={**os.environ, **known, "TOKENIZERS_PARALLELISM": "false"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            bufsize=0,
         )
 
     def start(self, arguments: Sequence[str], folder: Path) -> Running:
         """Run `harness ARGUMENTS` in the folder; what it says goes to `said.txt` there."""
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps([str(folder), list(arguments)]) + "\n")
+        self.server.stdin.write(json.dumps([str(folder), list(arguments)]).encode() + b"\n")
         return Running(int(self.server.stdout.readline()), self.server)
 
     def run(self, arguments: Sequence[str], folder: Path, *, timeout: float = 300) -> None:
@@ -120,10 +128,6 @@ def preload() -> None:
     import peft  # noqa: F401
     import torch
     from transformers import LlamaForCausalLM  # noqa: F401
-
-    import harness.commands.train
-    import harness.commands.training
-    import trainers.policies.text
 
     torch.set_num_threads(1)
 

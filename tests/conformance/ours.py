@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import registry
 from harness.models import Sampling
 from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
-from tests.conformance import several
+from tests.conformance import processes
 from tests.conformance.cases import Case, Stored
 from tests.conformance.settings import ONCE, How, Settings
 from tests.trainer_builders import a_run
@@ -141,7 +141,7 @@ class Ours:
     def gradient(self, case: Case, settings: Settings, how: How = ONCE) -> dict[str, Tensor]:
         """Gradients of all weights by name."""
         if how.processes > 1:
-            return several.gradient(case, settings, how, self.place)
+            return processes.gradient(case, settings, how, self.place)
         case = case.ordered(how.order)
         policy = self.policy(case, how)
         recipe = shipped(settings) if settings.recipe else composed(settings)

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.conformance.cases import Case, stored
 from tests.conformance.ours import Ours
+from tests.conformance.peer_trl import TRL
 from tests.conformance.rows import Result, Row, every, held, measured, truth
 from tests.conformance.settings import Trainer
-from tests.conformance.trl import TRL
 
 HOUSE = Path(__file__).resolve().parents[2]
 PAGE = HOUSE / "results" / "conformance.md"

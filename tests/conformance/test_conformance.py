@@ -38,7 +38,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Ours:
 @pytest.fixture(scope="module")
 def trl(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     pytest.importorskip("trl", reason="TRL is not installed: pip install '.[peers]'")
-    from tests.conformance.trl import TRL
+    from tests.conformance.peer_trl import TRL
 
     return TRL(place=tmp_path_factory.mktemp("trl"))
 

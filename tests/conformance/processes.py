@@ -1,6 +1,6 @@
 """The gradient of several processes, each of which reviews its share of the rollouts.
 
-`python -m tests.conformance.several FOLDER` is one of them; the first writes what all have.
+`python -m tests.conformance.processes FOLDER` is one of them; the first writes what all have.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def gradient(case: Case, settings: Settings, how: How, place: Path) -> dict[str,
     }
     (place / "job.json").write_text(json.dumps(job), "utf-8")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])
-    code = launch(how.processes, [str(place)], "tests.conformance.several")
+    code = launch(how.processes, [str(place)], "tests.conformance.processes")
     assert code == 0, f"{how.processes} processes ended with {code}"
     return load_file(place / "gradient.safetensors")
 
