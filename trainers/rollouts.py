@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
@@ -54,8 +54,8 @@ class RefillFlatGroups:
             raise UsageError(f"{self!r}: at least 1 round is asked")
 
     def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
-        """Rollouts of as many examples as were asked for first, in the order of the rounds."""
-        wanted = len({prompt.example.id for prompt in prompts})
+        """Rollouts of as many groups as were asked for first, in the order of the rounds."""
+        wanted = len({run.task.group(prompt.example) for prompt in prompts})
         kept: dict[str, list[Rollout]] = {}
         asked: Counter[str] = Counter()
         flat: list[Rollout] = []
@@ -66,22 +66,24 @@ class RefillFlatGroups:
                 if not _differs(group, run):
                     flat = group
                 elif len(kept) < wanted:
-                    kept[group[0].example.id] = group
+                    kept[group[0].group] = group
             if len(kept) >= wanted or number == self.rounds:
                 break
             for prompt in prompts:
                 asked[prompt.example.id] += prompt.rollouts
-            prompts = _new(run.recipe.samplers(run.examples, run), kept, asked)
+            more = run.recipe.samplers(run.examples, run)
+            missing = [prompt for prompt in more if run.task.group(prompt.example) not in kept]
+            prompts = [p.but(attempt=p.attempt + asked[p.example.id]) for p in missing]
         run.tally.put("groups/asked", groups)
         run.tally.put("groups/rounds", number)
         return [rollout for group in kept.values() for rollout in group] or flat
 
 
 def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
-    """Rollouts by example, in their order: all roles, so that no dialogue is torn apart."""
+    """Rollouts by group, in their order: all roles, so that no dialogue is torn apart."""
     found: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
-        found.setdefault(rollout.example.id, []).append(rollout)
+        found.setdefault(rollout.group, []).append(rollout)
     return list(found.values())
 
 
@@ -90,14 +92,3 @@ def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:
     paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
     weights = paying.weights(run.task)
     return len({reward(r.verdict, weights) for r in rollouts if r.role == "solver"}) > 1
-
-
-def _new(
-    prompts: Sequence[Prompt], kept: Mapping[str, object], asked: Mapping[str, int]
-) -> list[Prompt]:
-    """Prompts of examples that are still missing; one that was asked before is drawn anew."""
-    return [
-        prompt.but(attempt=prompt.attempt + asked[prompt.example.id])
-        for prompt in prompts
-        if prompt.example.id not in kept
-    ]

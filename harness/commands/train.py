@@ -141,7 +141,9 @@ def present(report: dict[str, Any], task: str) -> None:
     print(f"time: {spent}; {report['tokens_per_second']:.0f} tokens/s sampled")
     if "loss" in last:
         print(f"on the loss: {report['about_loss']}")
-    alarms = [[a["kind"], a["step"], visible(str(a["text"]), 300)] for a in report.get("alarms", ())]
+    alarms = [
+        [a["kind"], a["step"], visible(str(a["text"]), 300)] for a in report.get("alarms", ())
+    ]
     if alarms:
         screen.table("alarms", ["kind", "step", "what"], alarms)
         print(f"rollouts that show them: {report['run']}/alarms.jsonl, or harness view")

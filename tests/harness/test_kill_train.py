@@ -65,7 +65,7 @@ CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 def ended(folder: Path) -> tuple[str, list[str], list[str]]:
-    """Digest of the weights, the log without its clocks, and every rollout in order."""
+    """Digest of the weights, the log without its clocks and its alarms, every rollout in order."""
     (run,) = (folder / "results" / "runs").iterdir()
     (held,) = (run / "policy").glob("*model.safetensors")
     weights = hashlib.sha256(held.read_bytes()).hexdigest()
@@ -73,6 +73,7 @@ def ended(folder: Path) -> tuple[str, list[str], list[str]]:
         json.dumps({k: v for k, v in line.items() if not k.startswith(CLOCKS)})
         for line in Journal(run / "metrics.jsonl").read()
     ]
+    log += [json.dumps(line) for line in Journal(run / "alarms.jsonl").read()]
     rollouts = []
     for line in Journal(run / "rollouts.jsonl").read():
         line.pop("seconds")

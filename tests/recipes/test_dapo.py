@@ -50,6 +50,17 @@ def test_worked_example():
     assert_close(batch.weights.sum(1), tensor([2, 2, 8]) / 12, atol=1e-6, rtol=0)
 
 
+def test_scores_from_0_to_1_with_half_the_penalty_are_the_papers_from_minus_1_to_1():
+    run = a_run(DAPO)
+    small = judged([1.0, 0.0, 1.0, 0.0], steps=[100, 220, 256, 230])
+    ours = WeighScores({"correct": 1.0})(small, run)
+    theirs = ours.but(rewards=2 * ours.rewards - 1)
+    found = [PenalizeOverlong(0.2, penalty)(b, run) for b, penalty in ((ours, 0.5), (theirs, 1.0))]
+    assert DAPO.rewards[1] == PenalizeOverlong(0.2, 0.5)
+    one, other = (credited(DAPO, batch, run).advantages for batch in found)
+    assert_close(one, other, atol=1e-3, rtol=0)  # but for eps
+
+
 def test_steps_that_get_likelier_may_grow_further():
     run = a_run(TEN)
     ratio = tensor([[1.25], [1.5], [0.7]])
