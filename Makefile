@@ -6,6 +6,8 @@ READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage learning bench-verifier new-task new-recipe clean
 
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-sandbox test-hostile new-task new-recipe clean
+
 setup: $(READY)
 
 # torch comes first: what depends on it must find it there.
@@ -57,6 +59,12 @@ learning: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+
+bench-sandbox: $(READY)
+	$(BIN)/python tests/bench/sandbox.py --write results/bench_sandbox.md
+
+test-hostile: $(READY)
+	$(BIN)/python tests/bench/hostile.py
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

@@ -72,7 +72,8 @@ def _own_the_pipes() -> tuple[int, int]:
 
 def _import_all(plan: dict[str, Any]) -> list[str]:
     # `random` would seed itself anew in each fork; a program's start seeds it
-    register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    register = os.register_at_fork
+    os.register_at_fork = _nothing
     importlib.import_module("random")
     os.register_at_fork = register
     standard = list(sys.path)
@@ -88,6 +89,10 @@ def _import_all(plan: dict[str, Any]) -> list[str]:
     sys.path[:] = standard
     os.environ.clear()
     return [name for name in loaded if name not in WARM]
+
+
+def _nothing(**_: Any) -> None:
+    """Stands in for `os.register_at_fork`."""
 
 
 def _namespaces(off: set[str], layers: dict[str, str]) -> bool:

@@ -13,6 +13,7 @@ from sandbox.inside import halves
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
+PLAIN = frames.pack({"kind": "stdin"})
 HELD_BACK = 0.1
 """Seconds for which results of quick tests wait for one another."""
 LARGE = 1 << 20
@@ -104,11 +105,11 @@ def _watch(keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, An
     return measured(seen, child, test, time.monotonic() - start)
 
 
-def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[bytes, bytes]:
     """What is sent to the program process, and what it finds on its input."""
     if test["kind"] == "stdin":
-        return {"kind": "stdin"}, test["text"].encode("utf-8", "surrogatepass")
+        return PLAIN, test["text"].encode("utf-8", "surrogatepass")
     if test["kind"] == "call":
         asked = {"kind": "call", "name": test["name"], "most": limits["stdout"]}
-        return asked, test["arguments"].encode()
-    return {"kind": "weak", "code": test["code"]}, b""
+        return frames.pack(asked), test["arguments"].encode()
+    return frames.pack({"kind": "weak"}), test["code"].encode("utf-8", "surrogatepass")

@@ -63,18 +63,17 @@ class Child:
             self.control.sendall(frames.pack({key: job[key] for key in ("prefix", "source")}))
         self.control.setblocking(False)
 
-    def begin(self, test: dict[str, Any], text: bytes) -> None:
+    def begin(self, test: bytes, text: bytes) -> None:
         """Fill the input and send the test; a process that does not listen shows by its silence."""
         os.ftruncate(self.input, 0)
         os.lseek(self.input, 0, os.SEEK_SET)
-        view = memoryview(text)
         at = 0
-        while at < len(view):
-            at += os.pwrite(self.input, view[at:], at)
+        while at < len(text):
+            at += os.pwrite(self.input, text[at:] if at else text, at)
         self.stdout, self.stderr = bytearray(), bytearray()
         self.cpu_before = self.cpu()
         with contextlib.suppress(OSError):
-            self.control.send(frames.pack(test))
+            self.control.send(test)
 
     def cpu(self) -> float:
         """CPU seconds so far, by the kernel's clock of the process."""
@@ -87,16 +86,19 @@ class Child:
 
     def read_all(self) -> None:
         """What lies in the pipes now."""
-        while len(self.stdout) <= self.limits["stdout"] and (part := self._read(self.out)):
+        while len(self.stdout) <= self.limits["stdout"]:
+            part = self._read(self.out)
             self.stdout += part
+            if len(part) < CHUNK:  # the pipe is empty
+                break
         kept = self.limits["stderr"]
         for _ in range(64):  # an endless writer must not hold us here
             part = self._read(self.err)
-            if not part:
-                break
             self.stderr += part
             if len(self.stderr) > 2 * kept + CHUNK:
-                del self.stderr[:-kept]
+                del self.stderr[: len(self.stderr) - kept]
+            if len(part) < CHUNK:
+                break
 
     def _read(self, descriptor: int) -> bytes:
         if descriptor not in self.open:
@@ -125,6 +127,8 @@ class Child:
                 self.heard += part
                 if not part:
                     self._ended(line)
+                if len(part) < CHUNK:
+                    break
         except BlockingIOError:
             pass
         except OSError:

@@ -10,7 +10,6 @@ answer is a frame of status, whether the process may be used again, what was fla
 
 from __future__ import annotations
 
-import _signal
 import _thread
 import atexit
 import bisect
@@ -29,6 +28,7 @@ import os
 import random
 import re
 import resource
+import signal
 import string
 import sys
 import threading
@@ -45,6 +45,8 @@ FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
 SEED = 20_230_501
+_getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal
+"""The one of `signal` makes an enumeration's member of each answer."""
 SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
 WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
 """Modules that a program may have changed so that it would meet its own change."""
@@ -63,6 +65,8 @@ _names: dict[str, Any] = builtins.__dict__
 _built_in = dict(_names)
 _thresholds = gc.get_threshold()
 _path: list[str] = []
+_finders: list[Any] = []
+_waiting: list[Any] = []
 _filters: list[Any] = []
 _handlers: tuple[Any, ...] = ()
 _modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
@@ -71,9 +75,10 @@ _modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
 def remember() -> None:
     """Note how a new process finds the interpreter; the zygote does, once."""
     global _handlers
-    _path[:] = sys.path
+    _path[:], _finders[:] = sys.path, sys.meta_path
+    _waiting[:] = threading._threading_atexits  # type: ignore[attr-defined]
     _filters[:] = warnings.filters
-    _handlers = tuple(map(_signal.getsignal, SIGNALS))
+    _handlers = tuple(map(_getsignal, SIGNALS))
     _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
 
 
@@ -217,11 +222,16 @@ def _stdin(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -
     return "", ""
 
 
+def _given() -> str:
+    """What lies on the input for us, so that it may be of any length."""
+    with open(0, encoding="utf-8", errors="surrogatepass", closefd=False) as given:
+        return given.read()
+
+
 def _call(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
     """The returned value as JSON; numpy's scalars count as numbers, other strangers are errors."""
     space = _main("solution")
-    with open(0, encoding="utf-8", closefd=False) as input_:
-        text = input_.read()
+    text = _given()
     exec(prefix, space)
     exec(code, space)
     digits = sys.get_int_max_str_digits()
@@ -242,9 +252,10 @@ def _call(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) ->
 def _weak(prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]) -> tuple[str, str]:
     """Submission and test in one process: what the test sees may have been tampered with."""
     space = _main("__main__")
+    checks = compile(_given(), "<test>", "exec", dont_inherit=True)
     exec(prefix, space)
     exec(code, space)
-    exec(compile(test["code"], "<test>", "exec", dont_inherit=True), space)
+    exec(checks, space)
     return "", ""
 
 
@@ -317,7 +328,7 @@ def _end() -> None:
 
 def _threads() -> bool:
     """Whether there are threads, or what waits for them at exit."""
-    return bool(_thread._count() or threading._threading_atexits)  # type: ignore
+    return bool(_thread._count() or len(threading._threading_atexits) > len(_waiting))  # type: ignore
 
 
 def _meddled() -> bool:
@@ -339,14 +350,14 @@ def _reusable(streams: tuple[int, int], meddling: bool) -> bool:
             and not os.environ
             and sys.path == _path
             and warnings.filters == _filters
-            and len(sys.meta_path) == 3
+            and sys.meta_path == _finders
             and not (meddling and _meddled())
-            and tuple(map(_signal.getsignal, SIGNALS)) == _handlers
+            and tuple(map(_getsignal, SIGNALS)) == _handlers
         )
     except Exception:
         return False
     finally:
-        _signal.setitimer(0, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:

@@ -114,17 +114,14 @@ def _as_function(source: str) -> str:
     return "\n".join(parts)
 
 
-# the shape of its own code: patched readers
-
-
 def _called(function: Callable[[], Any], text: str) -> None:
     lines = iter(text.split("\n"))
     with (
         mock.patch("builtins.open", mock.mock_open(read_data=text)),
         mock.patch("sys.stdin", _MockedStdin(text)),
-        mock.patch("sys.stdin.readline", lambda *_: next(lines)),
-        mock.patch("sys.stdin.readlines", lambda *_: text.split("\n")),
-        mock.patch("sys.stdin.read", lambda *_: text),
+        mock.patch("sys.stdin.readline", lambda *_: next(lines)),  # noqa: PT008
+        mock.patch("sys.stdin.readlines", lambda *_: text.split("\n")),  # noqa: PT008
+        mock.patch("sys.stdin.read", lambda *_: text),  # noqa: PT008
         contextlib.suppress(SystemExit),
     ):
         function()
