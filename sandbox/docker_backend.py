@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sandbox import engine, image
+from sandbox import engine, image, probe
 from sandbox.errors import BadProgram, SandboxUnavailable
 from sandbox.local import missing_layers
 from sandbox.pool import Workers
@@ -104,6 +104,18 @@ class DockerBackend:
         self.close()
 
     def _start(self, pool: Pool) -> Worker:
+        """A box that has shown that it holds."""
+        worker = self._started(pool)
+        try:
+            found = [*missing_layers(worker.layers), *probe.leaks(worker)]
+            if found:
+                raise Broken(f"the box does not hold: {'; '.join(found)}")
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _started(self, pool: Pool) -> Worker:
         """A new container with a box that is ready; Broken or SandboxUnavailable."""
         client = engine.connect()
         try:
@@ -149,13 +161,19 @@ class DockerBackend:
 
     def _measured(self) -> Capabilities:
         try:
-            worker = self._start("lean")
+            worker = self._started("lean")
         except SandboxUnavailable as error:
             return Capabilities(self.name, False, {}, (str(error),))
         except (Broken, OSError) as error:
             return Capabilities(self.name, False, {}, (f"no box starts: {error}",))
-        worker.close()
-        missing = missing_layers(worker.layers)
+        try:
+            missing = missing_layers(worker.layers)
+            leaks = [*probe.leaks(worker), *probe.outlives(worker)]
+            missing += tuple(f"a witness got out: {leak}" for leak in leaks)
+        except Broken as error:
+            missing = (f"the witness could not be run: {error}",)
+        finally:
+            worker.close()
         return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
 
 
