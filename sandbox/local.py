@@ -14,8 +14,8 @@ from typing import Any
 from sandbox import probe
 from sandbox.errors import SandboxUnavailable
 from sandbox.pool import Workers
-from sandbox.types import Capabilities, Pool, Program, Result
-from sandbox.wire import check
+from sandbox.types import Capabilities, Program, Result
+from sandbox.wire import Kind, check, kind_of
 from sandbox.worker import ENVIRONMENT, Broken, PipeWire, Worker, zygote_argv
 
 PACKAGES = ("numpy", "sympy", "pandas", "scipy")
@@ -49,7 +49,7 @@ class LocalBackend:
     ) -> None:
         self._off = tuple(off)
         self._python = python
-        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start)
+        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start, kind_of)
         self._lock = threading.Lock()
         self._known: Capabilities | None = None
         _open.add(self)
@@ -84,16 +84,17 @@ class LocalBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _box(self, pool: Pool) -> Worker:
+    def _box(self, kind: Kind) -> Worker:
         plan: dict[str, Any] = {"off": self._off, "modules": [], "paths": []}
-        if pool == "scientific":
-            folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
-            plan |= {"modules": PACKAGES, "paths": sorted(folders)}
+        if kind != "lean":
+            folders = {sysconfig.get_path(each) for each in ("purelib", "platlib")}
+            modules = PACKAGES if kind == "scientific" else ("numpy",)
+            plan |= {"modules": modules, "paths": sorted(folders)}
         return Worker(PipeWire(zygote_argv(self._python), ENVIRONMENT), plan)
 
-    def _start(self, pool: Pool) -> Worker:
+    def _start(self, kind: Kind) -> Worker:
         """A box that has shown that it holds."""
-        worker = self._box(pool)
+        worker = self._box(kind)
         try:
             found = [*missing_layers(worker.layers), *probe.leaks(worker)]
             if found:

@@ -1,6 +1,6 @@
 """One box as the supervisor sees it: something that was started and speaks frames over two pipes.
 
-A backend differs in how a box is started (`Start`): a process here, a container elsewhere. All that
+A backend differs in how a box is started: a process here, a container elsewhere. All that
 comes out of it is checked; a box that says nothing for too long, or nonsense, is ended.
 """
 
@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from sandbox import frames
-from sandbox.types import Pool, Program, Run
-from sandbox.wire import BadReply, job_of, run_of
+from sandbox.types import Program, Run
+from sandbox.wire import BadReply, Kind, job_of, run_of
 
 READY = 120.0
 """Seconds until a box has to be ready."""
@@ -46,9 +46,6 @@ class Wire(Protocol):
     def close(self) -> str:
         """End the box, and all that runs in it; what it said on its error output."""
         ...
-
-
-Start = Callable[[Pool], Wire]
 
 
 class PipeWire:
@@ -124,7 +121,7 @@ class Worker:
         """The layers that are on, sorted."""
         return tuple(sorted(name for name, state in self.layers.items() if state == "on"))
 
-    def run(self, program: Program, pool: Pool, first: int = 0) -> Iterator[Run]:
+    def run(self, program: Program, pool: Kind, first: int = 0) -> Iterator[Run]:
         """The runs from test `first` on, as they end. Broken ends the worker's life."""
         self.jobs += 1
         try:
