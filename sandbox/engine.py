@@ -28,8 +28,11 @@ PATIENCE = 60.0
 """Seconds that the engine has for one answer."""
 
 
-def connect() -> DockerClient:
-    """A client of the engine, which has answered; SandboxUnavailable where there is none."""
+def connect(seconds: float = PATIENCE) -> DockerClient:
+    """A client of the engine, which has answered; SandboxUnavailable where there is none.
+
+    It has `seconds` for each answer.
+    """
     try:
         import docker
     except ImportError as error:
@@ -39,8 +42,8 @@ def connect() -> DockerClient:
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     client: DockerClient | None = None
     try:
-        _knock(where)
-        client = docker.from_env(timeout=int(PATIENCE))
+        _knock(where, seconds)
+        client = docker.from_env(timeout=int(seconds))
         api: Any = client.api
         api.ping()
     except Exception as error:
@@ -50,11 +53,11 @@ def connect() -> DockerClient:
     return client
 
 
-def _knock(where: str) -> None:
+def _knock(where: str, seconds: float) -> None:
     """OSError where nobody listens on a local socket; the package would leak one on the way."""
     if where.startswith("unix://") and hasattr(socket, "AF_UNIX"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(PATIENCE)
+            line.settimeout(seconds)
             line.connect(where.removeprefix("unix://"))
 
 
