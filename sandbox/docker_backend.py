@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sandbox import engine, image
+from sandbox import engine, image, probe
 from sandbox.errors import BadProgram, SandboxUnavailable
 from sandbox.local import missing_layers
 from sandbox.pool import Workers
 from sandbox.types import SCIENTIFIC, Capabilities, Pool, Program, Result
-from sandbox.wire import check
+from sandbox.wire import Kind, check
 from sandbox.worker import ENVIRONMENT, Broken, Worker, zygote_argv
 
 OWNER = "sandbox.owner"
@@ -103,8 +103,21 @@ class DockerBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, pool: Pool) -> Worker:
+    def _start(self, kind: Kind) -> Worker:
+        """A box that has shown that it holds."""
+        worker = self._started(kind)
+        try:
+            found = [*missing_layers(worker.layers), *probe.leaks(worker)]
+            if found:
+                raise Broken(f"the box does not hold: {'; '.join(found)}")
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _started(self, kind: Kind) -> Worker:
         """A new container with a box that is ready; Broken or SandboxUnavailable."""
+        pool: Pool = "lean" if kind == "lean" else "scientific"
         client = engine.connect()
         try:
             tag = self._tag or image.name(pool)
@@ -116,6 +129,8 @@ class DockerBackend:
             if isinstance(error, SandboxUnavailable):
                 raise
             raise Broken(f"no container starts: {error}") from error
+        if kind == "numpy":  # what has less in it forks faster
+            plan["modules"] = [each for each in plan["modules"] if each == kind]
         worker = Worker(wire, {**plan, "off": self._off})
         worker.layers = {**worker.layers, "container": "on"}
         return worker
@@ -149,13 +164,19 @@ class DockerBackend:
 
     def _measured(self) -> Capabilities:
         try:
-            worker = self._start("lean")
+            worker = self._started("lean")
         except SandboxUnavailable as error:
             return Capabilities(self.name, False, {}, (str(error),))
         except (Broken, OSError) as error:
             return Capabilities(self.name, False, {}, (f"no box starts: {error}",))
-        worker.close()
-        missing = missing_layers(worker.layers)
+        try:
+            missing = missing_layers(worker.layers)
+            leaks = [*probe.leaks(worker), *probe.outlives(worker)]
+            missing += tuple(f"a witness got out: {leak}" for leak in leaks)
+        except Broken as error:
+            missing = (f"the witness could not be run: {error}",)
+        finally:
+            worker.close()
         return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
 
 

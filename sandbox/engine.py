@@ -7,6 +7,7 @@ permission, image) is told with the command that mends it.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -27,56 +28,49 @@ PATIENCE = 60.0
 """Seconds that the engine has for one answer."""
 
 
-def connect() -> DockerClient:
-    """A client of the engine, which has answered; SandboxUnavailable where there is none."""
+def connect(seconds: float = PATIENCE) -> DockerClient:
+    """A client of the engine, which has answered; SandboxUnavailable where there is none.
+
+    It has `seconds` for each answer.
+    """
     try:
         import docker
-        import docker.errors
     except ImportError as error:
         raise SandboxUnavailable(
             "the docker backend needs the package `docker`: pip install 'grpo-harness[docker]'"
         ) from error
+    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    client: DockerClient | None = None
     try:
-        client = docker.from_env(timeout=int(PATIENCE))
-    except docker.errors.DockerException as error:
-        raise SandboxUnavailable(_unanswered(error)) from error
-    try:
-        client.ping()  # pyright: ignore[reportUnknownMemberType]
+        _knock(where, seconds)
+        client = docker.from_env(timeout=int(seconds))
+        api: Any = client.api
+        api.ping()
     except Exception as error:
-        client.close()
-        raise SandboxUnavailable(_unanswered(error)) from error
+        if client is not None:
+            client.close()
+        raise SandboxUnavailable(_unanswered(where, error)) from error
     return client
 
 
-def _unanswered(error: BaseException) -> str:
-    import os
+def _knock(where: str, seconds: float) -> None:
+    """OSError where nobody listens on a local socket; the package would leak one on the way."""
+    if where.startswith("unix://") and hasattr(socket, "AF_UNIX"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(seconds)
+            line.connect(where.removeprefix("unix://"))
 
-    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    causes = _causes(error)
-    if any(isinstance(each, PermissionError) for each in causes):
+
+def _unanswered(where: str, error: Exception) -> str:
+    if isinstance(error, PermissionError):
         return (
             f"no permission to use the engine at {where}: sudo usermod -aG docker $USER, log in "
             "again; or a rootless engine: dockerd-rootless-setuptool.sh install"
         )
     return (
-        f"no engine answers at {where} ({causes[-1]}): start it (systemctl start docker, or open "
+        f"no engine answers at {where} ({error}): start it (systemctl start docker, or open "
         "Docker Desktop), or name another in DOCKER_HOST"
     )
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error, what it wraps, and what they came from, the first cause last."""
-    found: list[BaseException] = []
-    waiting: list[BaseException] = [error]
-    while waiting and len(found) < 20:
-        each = waiting.pop(0)
-        found.append(each)
-        inner = [part for part in each.args if isinstance(part, BaseException)]
-        reason = getattr(each, "reason", None)
-        further = [*inner, each.__cause__, each.__context__, reason]
-        known = {id(one) for one in (*found, *waiting)}
-        waiting += [e for e in further if isinstance(e, BaseException) and id(e) not in known]
-    return found
 
 
 def image_of(client: DockerClient, name: str) -> Image:

@@ -44,6 +44,7 @@ def main(job: dict[str, Any]) -> None:
 
 def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
     """What a program process of ours does with its first test."""
+    runner.remember()
     builtins.__dict__.update(runner._built_in)
     try:
         prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)

@@ -31,6 +31,7 @@ from sandbox.wire import BadReply, job_of, pool_of
 ROOM = Path(__file__).resolve().parent.parent
 PARTS = (
     ("sandbox.frames", "frames.py"),
+    ("sandbox.inside.typed", "inside/typed.py"),
     ("sandbox.inside.split", "inside/split.py"),
     ("sandbox.inside.runner", "inside/runner.py"),
     ("sandbox.adapters.driver", "adapters/driver.py"),
