@@ -16,7 +16,7 @@ from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
 from trainers.engine import Drawn, Job
 from trainers.policies.text import TextPolicy, open_text
 from trainers.text import prefill, rolling, stream
-from trainers.text.engine import TorchEngine
+from trainers.text.engine import TorchEngine, half_is_fast
 from trainers.text.fused import Fused
 from trainers.text.settings import LoRA, TextSettings
 from trainers.text.stream import Limits, Stream, order, what_is_shared
@@ -273,6 +273,13 @@ def test_a_model_that_computes_otherwise_is_left_to_transformers():
     layer.register_forward_hook(lambda module, inputs, output: output * -1)
     engine = TorchEngine(policy.loaded, policy.settings)
     assert engine.fused is None
+
+
+def test_auto_takes_the_precision_that_the_hardware_multiplies():
+    fast = half_is_fast(torch.device("cpu"))
+    policy = tiny(sample_dtype="auto")
+    assert policy.describe()["sample_dtype"] == ("bfloat16" if fast else "float32")
+    assert fused(policy).shape.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
 @pytest.mark.parametrize("wrong", [{"engine": "abacus"}, {"batch_tokens": 0}])

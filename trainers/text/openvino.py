@@ -20,6 +20,7 @@ from harness.errors import ModelError, UsageError, need
 from harness.models import Sampling
 from trainers.engine import Drawn, Job
 from trainers.text import files
+from trainers.text.engine import sampling_dtype
 from trainers.text.export import export
 from trainers.text.settings import TextSettings
 
@@ -41,8 +42,9 @@ class OpenvinoEngine:
         genai = need("openvino_genai", "openvino", "engine openvino")
         self.loaded = loaded
         self.rows = settings.batch_size
-        dtype = settings.sample_dtype or str(loaded.model.dtype).removeprefix("torch.")
-        self.hint = HINTS[dtype]
+        asked = sampling_dtype(settings, loaded.model.device)
+        self.dtype = asked or str(loaded.model.dtype).removeprefix("torch.")
+        self.hint = HINTS[self.dtype]
         file = export(loaded, settings.cache or files.user_cache())
         scheduler = genai.SchedulerConfig()
         scheduler.max_num_seqs = settings.batch_size
@@ -143,6 +145,7 @@ class OpenvinoEngine:
 
         return {
             "engine": "openvino-genai",
+            "sample_dtype": self.dtype,
             "kernels": f"openvino-genai {genai.__version__}, float16 weights, {self.hint}",
             "batch": {"rows": self.rows, "order": "as asked"},
         }
