@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LEAST = 64
-"""Tokens from which on sharing is faster than copying to each row."""
+LEAST = 32
+"""Tokens saved a row from which on sharing is faster than copying to each row."""
 
 
 @dataclass(frozen=True)
