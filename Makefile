@@ -8,6 +8,8 @@ READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-sandbox test-hostile new-task new-recipe clean
 
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-generation bench-eval new-task new-recipe clean
+
 setup: $(READY)
 
 # torch comes first: what depends on it must find it there.
@@ -65,6 +67,12 @@ bench-sandbox: $(READY)
 
 test-hostile: $(READY)
 	$(BIN)/python tests/bench/hostile.py
+
+bench-generation: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python tests/bench/generation.py
+
+bench-eval: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python tests/bench/evaluation.py
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

@@ -15,11 +15,11 @@ from harness.models import Sampling
 from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
 from trainers.engine import Drawn, Job
 from trainers.policies.text import TextPolicy, open_text
-from trainers.text import prefill, rolling
-from trainers.text.engine import TorchEngine
+from trainers.text import prefill, rolling, stream
+from trainers.text.engine import TorchEngine, half_is_fast
 from trainers.text.fused import Fused
 from trainers.text.settings import LoRA, TextSettings
-from trainers.text.stream import Limits, Stream, order
+from trainers.text.stream import Limits, Stream, order, what_is_shared
 
 SEED = torch.Generator().manual_seed(0)
 WORDS = ("a", "Why?", "What is 12 + 30?", "Name a color.", "Count to twenty, and then back again")
@@ -51,6 +51,11 @@ def said(policy: TextPolicy, asked: Sequence[Prompt]) -> list[tuple[int, ...]]:
 def jobs(policy: TextPolicy, budgets: Sequence[int], prompt: str = "a") -> list[Job]:
     ids = tuple(policy.chat.ids(prompts(1, [prompt])[0]))
     return [Job(number, ids, budget, (number,)) for number, budget in enumerate(budgets)]
+
+
+def jobs_of(policy: TextPolicy, asked: Sequence[Prompt]) -> list[Job]:
+    told = [tuple(policy.chat.ids(prompt)) for prompt in asked]
+    return [Job(number, ids, 5, (number,)) for number, ids in enumerate(told)]
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,29 @@ def test_a_shared_beginning_does_not_show(
     monkeypatch.setattr(prefill, "SHORTEST", shortest)
     monkeypatch.setattr(prefill, "POSITIONS", 8)
     assert said(tiny(batch_size=6), prompts(5)) == alone
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+@pytest.mark.parametrize("times", [1, 5])
+def test_standing_on_shared_texts_does_not_show(
+    rows: int, times: int, alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+):
+    """Whole prompts where each is asked five times, the beginning where each is asked once."""
+    monkeypatch.setattr(stream, "LEAST", 0)
+    monkeypatch.setattr(prefill, "SHORTEST", 1)
+    policy, asked = tiny(batch_size=rows), prompts(times)
+    wanted = alone if times == 5 else alone[::5]
+    shared = Stream(fused(policy), jobs_of(policy, asked), Sampling(), frozenset()).shared
+    assert shared == ("prompts" if times == 5 else "beginning")
+    assert said(policy, asked) == wanted
+
+
+def test_what_saves_most_is_shared():
+    long, other = tuple(range(200)), (*range(150), *range(50))
+    assert what_is_shared({long: 8, other: 8}, 150) == "prompts"
+    assert what_is_shared({long: 1, other: 1, (*long, 1): 1, (*long, 2): 1}, 150) == "beginning"
+    assert what_is_shared({long: 1, other: 1}, 20) == "nothing"
+    assert what_is_shared({(1, 2): 64}, 0) == "nothing"
 
 
 def test_long_prompts_are_read_by_the_fused_kernel(monkeypatch: pytest.MonkeyPatch):
@@ -245,6 +273,13 @@ def test_a_model_that_computes_otherwise_is_left_to_transformers():
     layer.register_forward_hook(lambda module, inputs, output: output * -1)
     engine = TorchEngine(policy.loaded, policy.settings)
     assert engine.fused is None
+
+
+def test_auto_takes_the_precision_that_the_hardware_multiplies():
+    fast = half_is_fast(torch.device("cpu"))
+    policy = tiny(sample_dtype="auto")
+    assert policy.describe()["sample_dtype"] == ("bfloat16" if fast else "float32")
+    assert fused(policy).shape.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
 @pytest.mark.parametrize("wrong", [{"engine": "abacus"}, {"batch_tokens": 0}])

@@ -108,7 +108,8 @@ def test_greedy_answers_are_those_of_torch(kind: str, tmp_path: Path):
     for number, answer in wanted.items():
         assert found[number].trace["ids"] == answer.trace["ids"]
         told, wanted_too = found[number].logprobs, answer.logprobs
-        assert told is not None and wanted_too is not None
+        assert told is not None
+        assert wanted_too is not None
         assert_allclose(told, wanted_too, atol=0.02)
 
 

@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from trainers.text.load import Loaded
 
 
+def half_is_fast(device: torch.device) -> bool:
+    """Whether the hardware has instructions that multiply bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def sampling_dtype(settings: TextSettings, device: torch.device) -> str | None:
+    """The precision of the copy that answers; None: the weights themselves do."""
+    if settings.sample_dtype == "auto":
+        return "bfloat16" if half_is_fast(device) else None
+    return settings.sample_dtype
+
+
 class TorchEngine:
     """Draws with the model itself, or with a copy in another precision."""
 
@@ -37,7 +53,10 @@ class TorchEngine:
         self.fused: Fused | None = None
         self.model = loaded.model
         """What answers where nothing is fused."""
-        model, dtype = loaded.model, settings.sample_dtype
+        model, dtype = loaded.model, sampling_dtype(settings, loaded.model.device)
+        self.dtype = dtype or str(model.dtype).removeprefix("torch.")
+        """What is multiplied."""
+        self.copied = dtype is not None
         if settings.fused and fits(model):
             fused = Fused(model, getattr(torch, dtype) if dtype else model.dtype)
             self.stamp = self._stamp()
@@ -51,7 +70,7 @@ class TorchEngine:
         if self.fused is None:
             yield from decode(self.model, jobs, sampling, rows=rows, ends=ends)
             return
-        if self.settings.sample_dtype is None and self.stamp != self._stamp():
+        if not self.copied and self.stamp != self._stamp():
             self.refresh()  # the weights themselves answer, as they are now
         limits = Limits(rows, self.settings.batch_tokens)
         yield from Stream(self.fused, jobs, sampling, ends).run(limits)
@@ -76,6 +95,7 @@ class TorchEngine:
         """Engine, kernels, and how rows are put together."""
         return {
             "engine": "grpo-harness decode",
+            "sample_dtype": self.dtype,
             "kernels": "transformers" if self.fused is None else self.fused.kernels,
             "batch": {
                 "rows": self.settings.batch_size,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trainers.text.fused import Fused
-from trainers.text.rolling import Read
+from trainers.text.trunks import Read
 
 POSITIONS = 8192
 """Read at once: bounds the memory of long prompts."""

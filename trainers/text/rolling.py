@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trainers.text.trunks import Read, Trunks
+
 BUCKET = 32
 """Columns are read in multiples of this: each new width makes oneDNN build its kernels anew."""
 ROOM = 64
@@ -35,27 +37,6 @@ class Shape:
     device: torch.device
 
 
-@dataclass(frozen=True)
-class Read:
-    """Prompts, read: keys (layers, P, K, D, S), values (layers, P, K, S, D), right-padded."""
-
-    keys: Tensor
-    values: Tensor
-    lengths: tuple[int, ...]
-
-    @property
-    def width(self) -> int:
-        """S, positions of the longest."""
-        return self.keys.shape[-1]
-
-    def only(self, row: int) -> Read:
-        """One of them, in memory of its own."""
-        length = self.lengths[row]
-        keys = self.keys[:, row : row + 1, ..., :length].clone()
-        values = self.values[:, row : row + 1, :, :length].clone()
-        return Read(keys, values, (length,))
-
-
 class Rolling:
     """Keys (B, K, D, C) and values (B, K, C, D) of each layer."""
 
@@ -65,6 +46,8 @@ class Rolling:
         """Columns written."""
         self.begin: list[int] = []
         """The first column that each row sees."""
+        self.trunks: Trunks | None = None
+        """What rows saw before their own columns, where that is shared."""
         self._reform([], 0, 0, ROOM)
 
     @property
@@ -112,15 +95,21 @@ class Rolling:
         self.keys, self.values, self.mask, self.seen = keys, values, mask, seen
         self.begin = [front + each - low for each in begin] + [seen] * fresh
 
+    def forget(self, places: Sequence[int]) -> None:
+        """Let rows see nothing of what was."""
+        self.mask[torch.tensor(places, device=self.shape.device)] = -torch.inf
+        for place in places:
+            self.begin[place] = self.seen
+
     def enter(
         self, places: Sequence[int], prefix: Read | None, read: Read, owner: Sequence[int]
     ) -> None:
-        """Row `places[n]` saw the prefix, then prompt `owner[n]` of those read."""
+        """Row `places[n]` saw the prefix, then text `owner[n]` of those read."""
+        self.forget(places)
         index = torch.tensor(places, device=self.shape.device)
         owners = torch.tensor(owner, device=self.shape.device)
         middle = self.seen - read.width
         start = middle - (prefix.width if prefix else 0)
-        self.mask[index] = -torch.inf
         self.mask[index, ..., start:middle] = 0
         for place, each in zip(places, owner, strict=True):
             self.mask[place, ..., middle : middle + read.lengths[each]] = 0
@@ -136,8 +125,11 @@ class Rolling:
         """Open the next column to all rows."""
         self.mask[..., self.seen] = 0
         self.seen += 1
-        self.low = min(self.begin[row] for row in alive) // BUCKET * BUCKET
-        self.high = -(-self.seen // BUCKET) * BUCKET
+        low = min(self.begin[row] for row in alive) // BUCKET * BUCKET
+        self.span = slice(low, -(-self.seen // BUCKET) * BUCKET)
+        self.sees = self.mask[..., self.span]
+        if self.trunks is not None:
+            self.sees = torch.cat([self.trunks.mask, self.sees], dim=-1)
 
     def attend(
         self,
@@ -151,6 +143,12 @@ class Rolling:
         own_keys[..., self.seen - 1] = keys
         own_values[:, :, self.seen - 1] = values
         grouped = queries.unflatten(1, (self.shape.groups, -1))
-        scores = grouped @ own_keys[..., self.low : self.high]
-        shares = scores.add_(self.mask[..., self.low : self.high]).softmax(-1)
-        return (shares @ own_values[:, :, self.low : self.high]).flatten(1)
+        scores = grouped @ own_keys[..., self.span]
+        if self.trunks is None:
+            shares = scores.add_(self.sees).softmax(-1)
+            return (shares @ own_values[:, :, self.span]).flatten(1)
+        both = torch.cat([self.trunks.scores(layer, grouped), scores], dim=-1)
+        shares = both.add_(self.sees).softmax(-1)
+        width = self.trunks.read.width
+        mixed = shares[..., width:] @ own_values[:, :, self.span]
+        return mixed.add_(self.trunks.mix(layer, shares[..., :width])).flatten(1)

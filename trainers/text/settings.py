@@ -30,8 +30,9 @@ class TextSettings:
 
     dtype: Literal["auto"] | Precision = "auto"
     """Of the weights. `auto` is the checkpoint's own. Learn in float32."""
-    sample_dtype: Precision | None = None
-    """Answer with a copy of the weights in this precision, renewed by `refresh`."""
+    sample_dtype: Literal["auto"] | Precision | None = None
+    """Answer with a copy of the weights in this precision, renewed by `refresh`. `auto` is bfloat16
+    where the hardware multiplies it, else the weights' own."""
     autocast: bool = False
     """Review in bfloat16 where that is safe, weights and sums as they are."""
     checkpointing: bool = False
@@ -90,5 +91,3 @@ class TextSettings:
             raise UsageError(f"batch_tokens = {self.batch_tokens}; a row takes at least 1 position")
         if self.engine not in ENGINES:
             raise UsageError(f"no engine '{self.engine}'; there are {', '.join(ENGINES)}")
-        if self.sample_dtype == "auto":
-            raise UsageError("sample_dtype has no 'auto'; leave it out to answer with the weights")

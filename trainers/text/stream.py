@@ -7,8 +7,9 @@ one result, bit for bit, on one machine with one number of threads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from trainers.engine import Drawn, Job
 from trainers.text.draw import Scratch, draw
 from trainers.text.fused import Fused
 from trainers.text.prefill import common_prefix, read
-from trainers.text.rolling import Read, Rolling
+from trainers.text.rolling import Rolling
+from trainers.text.trunks import LEAST, Read, Trunks, stacked
 
 ENTER = 0.25
 """Jobs enter when this share of the places is free: reading few prompts wastes a pass."""
@@ -29,6 +31,7 @@ LEAVE = 0.75
 """With no job waiting, free places are given up when at most this share is alive."""
 
 Ids = tuple[int, ...]
+Shared = Literal["prompts", "beginning", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class _Seat:
     drawn: Drawn
     chances: NDArray[np.float64]
     """Its own uniform numbers, one a token."""
+    trunk: int
+    """Number of what it stands on."""
 
     @property
     def longest(self) -> int:
@@ -60,6 +65,14 @@ def order(jobs: Sequence[Job]) -> list[Job]:
     for place, job in enumerate(jobs):
         first.setdefault(job.ids, place)
     return sorted(jobs, key=lambda job: (-len(job.ids) - job.budget, first[job.ids]))
+
+
+def what_is_shared(wanted: Mapping[Ids, int], beginning: int) -> Shared:
+    """What many rows are to stand on: whatever saves most positions, if it is worth it."""
+    rows = sum(wanted.values())
+    prompts = sum(len(ids) * (count - 1) for ids, count in wanted.items())
+    saved, best = max((prompts, "prompts"), (beginning * (rows - 1), "beginning"))
+    return best if saved >= LEAST * rows else "nothing"  # type: ignore[return-value]
 
 
 class Stream:
@@ -80,7 +93,11 @@ class Stream:
         self.memory = Rolling(model.shape)
         self.scratch = Scratch()
         self.beginning = common_prefix(list(self.wanted))
+        self.shared = what_is_shared(self.wanted, len(self.beginning))
         self.prefix: Read | None = None
+        """The beginning, read."""
+        self.trunks: Read | None = None
+        """What rows stand on; each seat has a number of it."""
         self.known: dict[Ids, tuple[Read, Float[Tensor, "1 V"]]] = {}
         """Prompts that were read and are still wanted, and their logits."""
 
@@ -121,46 +138,73 @@ class Stream:
         parts = [(*self.known.pop(ids), [ids]) for ids in asked if ids in self.known]
         if unread:
             parts.append((*self._read(unread), unread))
-        width = max(found.width for found, _, _ in parts)
-        free = iter(self._arrange(len(jobs), width + len(self.beginning)))
+        width = {
+            "prompts": 0,
+            "beginning": max(found.width for found, _, _ in parts),
+            "nothing": max(found.width for found, _, _ in parts) + len(self.beginning),
+        }
+        self._fit(max(len(self.seats), len(self._alive()) + len(jobs)), width[self.shared])
+        free = iter([place for place, seat in enumerate(self.seats) if seat is None])
         places, logits = [], []
         for found, scores, prompts in parts:
             owner = [row for row, ids in enumerate(prompts) for _ in asked[ids]]
             own = [next(free) for _ in owner]
-            self.memory.enter(own, self.prefix, found, owner)
+            trunks = self._remember(own, found, owner)
+            self._seat(own, [job for ids in prompts for job in asked[ids]], trunks)
             places += own
             logits.append(scores[owner])
-            self._seat(own, [job for ids in prompts for job in asked[ids]])
             for row, ids in enumerate(prompts):
                 self.wanted[ids] -= len(asked[ids])
                 if self.wanted[ids]:
-                    self.known[ids] = (found.only(row), scores[row : row + 1])
+                    self.known[ids] = (found.pick([row]), scores[row : row + 1])
+        self._stand()
         return places, torch.cat(logits)
 
     def _read(self, prompts: Sequence[Ids]) -> tuple[Read, Float[Tensor, "P V"]]:
         begun = len(self.beginning)
         if begun and self.prefix is None:
             self.prefix, _ = read(self.model, [self.beginning], None)
+            if self.shared == "beginning":
+                self.trunks = self.prefix
         found, hidden = read(self.model, [ids[begun:] for ids in prompts], self.prefix)
         return found, self.model.head(hidden)
 
-    def _arrange(self, entering: int, width: int) -> list[int]:
-        """The free places, after room was made for those who enter."""
-        alive = self._alive()
-        rows = max(len(self.seats), len(alive) + entering)
-        self._fit(rows, width)
-        return [place for place, seat in enumerate(self.seats) if seat is None]
+    def _remember(self, places: Sequence[int], found: Read, owner: Sequence[int]) -> list[int]:
+        """Let rows see the texts that were read; the numbers of the trunks they stand on."""
+        if self.shared == "prompts":
+            self.memory.forget(places)
+            held = [] if self.trunks is None else [self.trunks]
+            first = sum(len(each.lengths) for each in held)
+            self.trunks = stacked([*held, found.after(self.prefix)])
+            return [first + row for row in owner]
+        prefix = self.prefix if self.shared == "nothing" else None
+        self.memory.enter(places, prefix, found, owner)
+        return [0] * len(owner)
+
+    def _seat(self, places: Sequence[int], jobs: Sequence[Job], trunks: Sequence[int]) -> None:
+        for place, job, trunk in zip(places, jobs, trunks, strict=True):
+            chances = np.random.default_rng(job.entropy).random(job.budget)
+            self.seats[place] = _Seat(job, Drawn(), chances, trunk)
+
+    def _stand(self) -> None:
+        """Tell the memory who stands where, and forget trunks that nobody stands on."""
+        if self.trunks is None:
+            return
+        used = sorted({seat.trunk for seat in self.seats if seat is not None})
+        if self.shared == "prompts" and 0 < len(used) < len(self.trunks.lengths):
+            self.trunks = self.trunks.pick(used)
+            for seat in self.seats:
+                if seat is not None:
+                    seat.trunk = used.index(seat.trunk)
+        owner = [-1 if seat is None else seat.trunk for seat in self.seats]
+        self.memory.trunks = Trunks(self.trunks, owner)
 
     def _fit(self, rows: int, width: int) -> None:
         alive = self._alive()
         if self.memory.fit(alive, rows, width=width):
             kept = [self.seats[place] for place in alive]
             self.seats = [*kept, *[None] * (rows - len(kept))]
-
-    def _seat(self, places: Sequence[int], jobs: Sequence[Job]) -> None:
-        for place, job in zip(places, jobs, strict=True):
-            chances = np.random.default_rng(job.entropy).random(job.budget)
-            self.seats[place] = _Seat(job, Drawn(), chances)
+            self._stand()
 
     def _step(self) -> tuple[list[int], Float[Tensor, "B V"]]:
         """All places, and the logits after each one's last token; those of free places are void."""
