@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-trainer new-task new-recipe clean
 
 setup: $(READY)
 
@@ -50,6 +50,10 @@ coverage: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+
+bench-trainer: $(READY)
+	$(BIN)/python tests/bench/trainer.py run --fresh
+	$(BIN)/python tests/bench/trainer.py linear
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)
