@@ -10,6 +10,8 @@ READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-generation bench-eval new-task new-recipe clean
 
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-trainer new-task new-recipe clean
+
 setup: $(READY)
 
 # torch comes first: what depends on it must find it there.
@@ -73,6 +75,10 @@ bench-generation: $(READY)
 
 bench-eval: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python tests/bench/evaluation.py
+
+bench-trainer: $(READY)
+	$(BIN)/python tests/bench/trainer.py run --fresh
+	$(BIN)/python tests/bench/trainer.py linear
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

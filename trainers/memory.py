@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from harness.types import Rollout
-from trainers.policy import Extent, Policy, together
+from trainers.policy import Policy, together
 
 MEASURED = 512
 """Positions, about, of the review by which memory is measured."""

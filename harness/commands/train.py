@@ -44,6 +44,12 @@ def run(
         str, Flag(help="of the computation, float32 or bfloat16; what learns is float32")
     ] = "float32",
     checkpointing: Annotated[bool, Flag("--checkpointing", help="less memory, more time")] = False,
+    packing: Annotated[
+        bool, Flag("--packing/--no-packing", help="review without padding between texts")
+    ] = True,
+    sharing: Annotated[
+        bool, Flag("--sharing/--no-sharing", help="review the prompt of a group once")
+    ] = True,
     positions: Annotated[
         int | None,
         Flag(min=1, help="tokens of a micro-batch; default: as many as fit into memory"),
@@ -113,6 +119,8 @@ def run(
         place=task,
         lora=lora,
         checkpointing=checkpointing,
+        packing=packing,
+        sharing=sharing,
     )
     if dry_run:
         screen.emit(job.described())

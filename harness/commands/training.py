@@ -50,6 +50,8 @@ class Job:
     """Where the task lies, as the command named it."""
     lora: int = 0
     checkpointing: bool = False
+    packing: bool = True
+    sharing: bool = True
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -192,6 +194,8 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         autocast=half,
         sample_dtype="bfloat16" if half else None,
         checkpointing=job.checkpointing,
+        packing=job.packing,
+        sharing=job.sharing,
         adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
         seed=job.plan.seed,
     )

@@ -1,6 +1,6 @@
 """The two sides of `make bench-trainer`: one process each, which steps when it is told to.
 
-    python tests/bench/trainer_sides.py SIDE WORKLOAD FOLDER      SIDE: ours, trl, trl_best
+    python tests/bench/trainer_sides.py SIDE WORKLOAD FOLDER      SIDE: ours, lean, trl, trl_best
 
 Reads lines from its input, one a step, and answers each with a line of JSON: seconds of the step,
 peak resident memory so far, and how many tokens were read and said. Both sides learn the same
@@ -107,8 +107,8 @@ class Pace:
         self.output.flush()
 
 
-def ours(load: Workload, folder: Path, pace: Pace) -> None:
-    """Our loop, as `harness train --dtype bfloat16` runs it."""
+def ours(load: Workload, folder: Path, pace: Pace, *, lean: bool) -> None:
+    """Our loop, as `harness train --dtype bfloat16` runs it, with `--checkpointing` if lean."""
     from tempfile import TemporaryDirectory
 
     from harness.models import Sampling
@@ -137,6 +137,7 @@ def ours(load: Workload, folder: Path, pace: Pace) -> None:
         autocast=True,
         sample_dtype="bfloat16",
         batch_size=64,
+        checkpointing=lean,
     )
     assert isinstance(policy, TextPolicy)
     policy.loaded = replace(policy.loaded, ends=frozenset())
@@ -275,8 +276,8 @@ def main() -> None:
 
     torch.manual_seed(0)
     with suppress(KeyboardInterrupt):
-        if side == "ours":
-            ours(WORKLOADS[name], Path(folder), pace)
+        if side in ("ours", "lean"):
+            ours(WORKLOADS[name], Path(folder), pace, lean=side == "lean")
         else:
             trl(WORKLOADS[name], Path(folder), pace, best=side == "trl_best")
 

@@ -39,6 +39,7 @@ WIDE: dict[str, str] = {
     "trainers/text/attention.py attend": "queries, keys and values are one thing in three",
     "trainers/text/attention.py _two_products": "queries, keys and values are one thing in three",
     "trainers/text/head.py forward": "a loss's tensors; torch hands them over one by one",
+    "trainers/text/tree_attention.py forward": "an attention's tensors, handed over likewise",
 }
 """Functions of more than five parameters, and why; the flags of commands do not count."""
 FOREIGN: dict[str, str] = {

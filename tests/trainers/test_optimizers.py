@@ -1,4 +1,4 @@
-"""Optimizers by a recipe's setting: what they need, that they learn, and that they go on exactly."""
+"""Optimizers by a recipe's setting: what they need, and that they go on exactly."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from trainers.policy import Live
 from trainers.text.attention import NAME
 from trainers.text.cache import is_plain, prefill_cache, repeat
 from trainers.text.decode import left_padded, positions, right_padded
-from trainers.text.head import PART, judge_steps
+from trainers.text.head import PART, Steps, judge_steps
 from trainers.text.layout import Text
 from trainers.text.tree import Packed, pack
 
@@ -87,7 +87,8 @@ class Reviewer:
         head: Any = self.model.get_output_embeddings()
         weight = head.weight
         dtype = torch.bfloat16 if self.autocast else weight.dtype
-        return judge_steps(self._hidden(texts), weight, ids, temperatures, dtype, self.chunk)
+        steps = Steps(ids, temperatures)
+        return judge_steps(self._hidden(texts), weight, steps, dtype, self.chunk)
 
     def _hidden(self, texts: Sequence[Text]) -> Float[Tensor, "S H"]:
         """What the model holds before each step."""
@@ -113,7 +114,10 @@ class Reviewer:
     def _precision(self) -> AbstractContextManager[Any]:
         if not self.autocast:
             return nullcontext()
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
+        # a weight is cast once a review anyway, and kept casts would be a copy of all weights
+        return torch.autocast(
+            self.model.device.type, dtype=torch.bfloat16, cache_enabled=not self.checkpointing
+        )
 
     @contextmanager
     def _saving(self) -> Iterator[None]:

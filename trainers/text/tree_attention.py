@@ -56,7 +56,7 @@ class _Attended(torch.autograd.Function):
 
 
 class _Inside:
-    """One block's tensors: B spans, K groups of G heads, Q queries, L own keys, A above: S in all."""
+    """One block's tensors: B spans, K groups of G heads, Q queries, L + A = S keys."""
 
     def __init__(
         self, block: Block, query: Tensor, key: Tensor, value: Tensor, scale: float
