@@ -4,13 +4,9 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage learning bench-verifier new-task new-recipe clean
-
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-sandbox test-hostile new-task new-recipe clean
-
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-generation bench-eval new-task new-recipe clean
-
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-trainer new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage learning bench-verifier \
+  bench-sandbox test-hostile bench-generation bench-eval bench-trainer new-task new-recipe \
+  clean
 
 setup: $(READY)
 
