@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +18,8 @@ from trainers.batch import Batch
 from trainers.policy import Live, Policy
 from trainers.recipe import AdamW, Recipe, Run
 from trainers.schedules import at
+from trainers.shared import agreed, reviewed
+from trainers.world import ALONE, World
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Learner:
     policy: Policy
     positions: int
     """Of a micro-batch: bounds memory, changes no number."""
+    world: World = ALONE
+    """Each process reviews its share of a batch; gradients are those of the whole."""
 
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.recipe.optimizer, self.policy)
@@ -43,7 +48,7 @@ class Learner:
             batch = stage(batch, mine)
         _finite(batch.advantages, "advantage", batch, run)
         _finite(batch.weights, "weight", batch, run)
-        return batch
+        return agreed(self.world, batch) if self.world.size > 1 else batch
 
     def learn(self, batch: Batch, run: Run) -> Batch:
         """All epochs over a batch; gives it back with the log-probabilities that it was told."""
@@ -58,8 +63,18 @@ class Learner:
         In the first epoch the policy is still the one that ratios are taken against, so its review
         is used twice and no second pass is made.
         """
-        mine = replace_recipe(run, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.world.size == 1:
+            return self._accumulate(batch, run, first=first)
+        sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
+        mine = replace_recipe(run, self.recipe)
+        batch = reviewed(self.world, batch, sizes, mine, partial(self._accumulate, first=first))
+        self.world.sum_gradients(self.policy.parameters())
+        return batch
+
+    def _accumulate(self, batch: Batch, run: Run, *, first: bool) -> Batch:
+        """Add the gradients of some rollouts, in micro-batches."""
+        mine = replace_recipe(run, self.recipe)
         sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
         whole = self.recipe.whole_groups
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()

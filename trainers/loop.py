@@ -18,7 +18,6 @@ import torch
 
 from harness.errors import IncompleteRun
 from harness.models import Sampling
-from harness.play import play
 from harness.types import Fault, Prompt, Rollout, Task
 from trainers import numbers, state
 from trainers.development import Development
@@ -28,8 +27,10 @@ from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrappe
 from trainers.rehearsal import rehearse, trainable
 from trainers.rewards import totals
 from trainers.schedules import at, whole
+from trainers.shared import played
 from trainers.tally import Tally
 from trainers.tracking import Lines, Tracker, trackers
+from trainers.world import ALONE, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class Training:
     store: Store = field(default_factory=Nowhere)
     report: Callable[[int, Mapping[str, float]], None] = lambda step, numbers: None
     """Told every line of the log."""
+    world: World = ALONE
+    """All its processes hold the same state; the first one writes."""
     stopping: bool = False
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
@@ -102,10 +105,12 @@ class Training:
         )
         recipes = {"solver": self.recipe, **self.recipe.roles}
         self.learners = [
-            Learner(role, recipe, self.run.policies[role], self.plan.positions)
+            Learner(role, recipe, self.run.policies[role], self.plan.positions, self.world)
             for role, recipe in recipes.items()
         ]
-        self.development = Development(self.task, self.plan.dev_rollouts, self.plan.dev_limit)
+        self.development = Development(
+            self.task, self.plan.dev_rollouts, self.plan.dev_limit, self.world
+        )
         self.checkpoints = state.Checkpoints(self.folder / "checkpoints", self.plan.keep)
         self.tokens = 0
         self.best: dict[str, Any] | None = None
@@ -116,16 +121,13 @@ class Training:
 
     def train(self) -> Path:
         """Rehearse, go on from the last checkpoint if there is one, and finish; its folder."""
-        lines = Lines(self.folder / "metrics.jsonl")
-        self.trackers = [lines]
+        if self.world.first:
+            self.trackers = [Lines(self.folder / "metrics.jsonl")]
         try:
-            rehearse(self.run, self.learners, self.examples)
+            rehearse(self.run, self.learners, self.examples, self.world)
             self.run.policies.seal()
             done = self._restore()
-            lines.prune(done)
-            self.store.prune(done)
-            settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
-            self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
+            self._cut_back(done)
             if done < 0:
                 done = 0
                 torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
@@ -140,8 +142,19 @@ class Training:
                 tracker.close()
         return self.checkpoints.path(self.recipe.steps)
 
+    def _cut_back(self, done: int) -> None:
+        """Logs and rollouts end where the checkpoint does; then dashboards go on from there."""
+        self.store.prune(done)
+        for tracker in self.trackers:
+            if isinstance(tracker, Lines):
+                tracker.prune(done)
+        if self.world.first:
+            settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
+            self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
+
     def _after(self, done: int) -> None:
         """After so many steps: look at dev, save, stop if asked to."""
+        self.stopping = self.world.any(self.stopping)
         last = done == self.recipe.steps
         better = False
         if self.plan.dev_every and (last or done % self.plan.dev_every == 0):
@@ -215,8 +228,7 @@ class Training:
         return rollouts
 
     def _play(self, prompts: Sequence[Prompt]) -> list[Rollout]:
-        order = {(p.example.id, p.attempt + n) for p in prompts for n in range(p.rollouts)}
-        found = list(play(self.task, prompts, dict(self.run.policies), block=max(len(order), 1)))
+        found = played(self.world, self.task, prompts, dict(self.run.policies))
         self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
         return in_order(prompts, found)
 
@@ -256,14 +268,18 @@ class Training:
             for learner in self.learners:
                 learner.policy.save(path / learner.role)
 
+        if not self.world.first:
+            write(self.folder)  # has its part in gathering the weights, and writes nothing
+            return
         self.checkpoints.save(
             done, table, tensors, write, self.best["step"] if self.best is not None else None
         )
 
     def _restore(self) -> int:
         """Go on from the last checkpoint; its step, or -1 where there is none."""
-        self.checkpoints.clean()
-        steps = self.checkpoints.steps()
+        if self.world.first:
+            self.checkpoints.clean()
+        steps = self.world.tell(self.checkpoints.steps())
         if not steps:
             return -1
         table, tensors = self.checkpoints.load(steps[-1])

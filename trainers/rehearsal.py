@@ -14,11 +14,12 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.hygiene import check_trainable
-from harness.play import play
 from harness.types import Example, Fault, Prompt, Rollout, Task
 from trainers.learner import Learner
 from trainers.recipe import Attempt, Ledger, Run, wrapped
+from trainers.shared import played
 from trainers.tally import Tally
+from trainers.world import ALONE, World
 
 SHORT = 16
 """Steps of a rehearsed answer."""
@@ -30,7 +31,9 @@ def trainable(task: Task, limit: int | None = None) -> list[Example]:
     return list(task.examples("train"))[:limit]
 
 
-def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example]) -> None:
+def rehearse(
+    run: Run, learners: Sequence[Learner], examples: Sequence[Example], world: World = ALONE
+) -> None:
     """Play, judge, pay, weigh and differentiate two prompts; raises what the first step would."""
     copied = replace(
         run,
@@ -47,7 +50,7 @@ def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example])
 
     def attempt(wanted: Sequence[Prompt]) -> list[Rollout]:
         few = [prompt.but(rollouts=min(prompt.rollouts, 2)) for prompt in wanted]
-        found = list(play(run.task, few, dict(run.policies)))
+        found = played(world, run.task, few, dict(run.policies), block=64)
         faults = [outcome for outcome in found if isinstance(outcome, Fault)]
         if faults:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +48,9 @@ def run(
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1, help="answers at once")] = 64,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    processes: Annotated[
+        int, Flag(min=1, help="on this machine, one a card; torchrun works too")
+    ] = 1,
     roles: Annotated[list[str] | None, Flag("--role", help="ROLE=MODEL, for further roles")] = None,
     report_to: Annotated[
         list[str] | None, Flag("--report-to", help="tensorboard, wandb, trackio; JSON lines always")
@@ -68,49 +72,61 @@ def run(
     need("torch", "train", "training")
     from harness.commands import training
     from trainers.loop import Plan
+    from trainers.world import joined
     from trainers.written import change
 
-    found = change(registry.recipe(recipe), settings or ())
-    given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
-    found = found.but(**{key: value for key, value in given.items() if value is not None})
-    job = training.Job(
-        task=registry.task(task),
-        recipe=found,
-        model=model,
-        roles=training.named_models(roles or ()),
-        plan=Plan(
-            seed=seed,
-            limit=limit,
-            dev_every=dev_every,
-            dev_rollouts=dev_rollouts,
-            dev_limit=dev_limit,
-            save_every=save_every,
-            keep=keep,
-            positions=positions,
-            report_to=tuple(report_to or ()),
-        ),
-        options=ModelOptions(
-            dtype=dtype,
-            device=device,
-            batch_size=batch_size,
-            chat=chat,
-            allow_pickle=allow_pickle,
-            trust_remote_code=trust_remote_code,
-            output=output,
-        ),
-        place=task,
-        lora=lora,
-        checkpointing=checkpointing,
-    )
-    if dry_run:
-        screen.emit(job.described())
-        return
-    tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
-    report = training.carry_out(job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]])
-    if as_json:
-        screen.emit(report)
-    else:
-        present(report, task)
+    if processes > 1 and "RANK" not in os.environ:
+        from trainers.launch import launch
+
+        sys.exit(launch(processes, sys.argv[1:]))
+    with joined() as world:
+        found = change(registry.recipe(recipe), settings or ())
+        given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
+        found = found.but(**{key: value for key, value in given.items() if value is not None})
+        job = training.Job(
+            task=registry.task(task),
+            recipe=found,
+            model=model,
+            roles=training.named_models(roles or ()),
+            plan=Plan(
+                seed=seed,
+                limit=limit,
+                dev_every=dev_every,
+                dev_rollouts=dev_rollouts,
+                dev_limit=dev_limit,
+                save_every=save_every,
+                keep=keep,
+                positions=positions,
+                report_to=tuple(report_to or ()),
+            ),
+            options=ModelOptions(
+                dtype=dtype,
+                device=device,
+                batch_size=batch_size,
+                chat=chat,
+                allow_pickle=allow_pickle,
+                trust_remote_code=trust_remote_code,
+                output=output,
+            ),
+            place=task,
+            lora=lora,
+            checkpointing=checkpointing,
+            world=world,
+        )
+        if dry_run:
+            if world.first:
+                screen.emit(job.described())
+            return
+        tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
+        report = training.carry_out(
+            job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]]
+        )
+        if not world.first:
+            return
+        if as_json:
+            screen.emit(report)
+        else:
+            present(report, task)
 
 
 def present(report: dict[str, Any], task: str) -> None:

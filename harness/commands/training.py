@@ -31,6 +31,7 @@ from trainers.rehearsal import trainable
 from trainers.rewards import paid_scores
 from trainers.text.settings import LoRA
 from trainers.tracking import ABOUT_LOSS
+from trainers.world import ALONE, World
 from trainers.written import difference
 
 
@@ -48,6 +49,8 @@ class Job:
     """Where the task lies, as the command named it."""
     lora: int = 0
     checkpointing: bool = False
+    world: World = ALONE
+    """The processes that train together."""
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -84,6 +87,7 @@ class Job:
             "limit": plan.limit,
             "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
             "positions": plan.positions,
+            **({"processes": self.world.size} if self.world.size > 1 else {}),
             "examples": digest([example_digest(example) for example in examples]),
             "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
             "model": {"name": self.model, **policies["solver"].describe()},
@@ -139,20 +143,24 @@ def named_models(pairs: Sequence[str]) -> dict[str, str]:
 def carry_out(
     job: Job, test: Test | None, name: str, *, fresh: bool, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Train, or go on, or find that it is done; then score the test split once."""
+    """Train, or go on, or find that it is done; then score the test split once.
+
+    Of several processes the first one writes and scores.
+    """
     policies = open_policies(job)
-    asks = job.asks(policies)
+    asks = job.world.tell(job.asks(policies))
     named = folder_name(name) if name else run_id("train", job.task.name, job.model, asks)
     folder = RunFolder(job.options.output / "runs" / named)
-    if fresh:
+    if fresh and job.world.first:
         folder.clear()
-    report = folder.report
+    report = job.world.tell(folder.report)
     if report is None:
-        report = _train(job, policies, folder, asks, command)
-    else:
+        train = _train if job.world.first else _assist
+        report = train(job, policies, folder, asks, command)
+    elif job.world.first:
         folder.begin({"asks": asks})
         screen.say(f"{folder.path} is complete; --fresh begins anew")
-    if test is not None and job.task.examples("test"):
+    if test is not None and job.world.first and job.task.examples("test"):
         report = {**report, "test": score(job, test, folder, command)}
     return report
 
@@ -191,7 +199,23 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         checkpointing=job.checkpointing,
         adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
         seed=job.plan.seed,
+        world=job.world,
     )
+
+
+def _assist(
+    job: Job,
+    policies: Mapping[str, Any],
+    folder: RunFolder,
+    asks: Mapping[str, Any],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Train as every process but the first does: nothing is written, nothing said."""
+    deterministic()
+    training = Training(job.task, job.recipe, policies, folder.path, job.plan, world=job.world)
+    with interruptible(training, quiet=True):
+        training.train()
+    return {}
 
 
 def _train(
@@ -212,7 +236,9 @@ def _train(
     journal = folder.rollouts.open()
     store = RunStore(journal, derivable=asks["reward"] is not None)
     try:
-        training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
+        training = Training(
+            job.task, job.recipe, policies, folder.path, job.plan, store, world=job.world
+        )
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
             training.report = _Reporter(meter, job.recipe.steps)
             checkpoint = training.train()
@@ -309,15 +335,21 @@ class _Reporter:
 
 
 @contextmanager
-def interruptible(training: Training) -> Generator[None]:
-    """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
+def interruptible(training: Training, *, quiet: bool = False) -> Generator[None]:
+    """Ctrl-C and SIGTERM finish the step and save; a second one of a kind stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    seen: set[int] = set()
+
     def stop(number: int, frame: object) -> None:
-        if training.stopping:
+        if number in seen:
             raise KeyboardInterrupt
+        seen.add(number)  # torchrun hands a terminal's Ctrl-C on as SIGTERM
+        if training.stopping or quiet:
+            training.stopping = True
+            return
         training.stopping = True
         screen.say(
             f"finishing step {training.run.step + 1} and saving; once more stops at once, and the "

@@ -38,17 +38,25 @@ from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head
 from trainers.text.settings import TextSettings
+from trainers.world import ALONE, World
 
 
 def open_text(
-    spec: str, sampling: Sampling, settings: TextSettings | None = None, **changes: Any
+    spec: str,
+    sampling: Sampling,
+    settings: TextSettings | None = None,
+    *,
+    world: World = ALONE,
+    **changes: Any,
 ) -> TextPolicy:
     """Open what follows `text:` in a model's name; `changes` are fields of TextSettings.
+
+    In a `world` of several processes, `resume` and `save` are to be called by all of them alike.
 
     Raises ModelError for a checkpoint that is missing, broken, pickled, or foreign to its adapter.
     """
     settings = replace(settings or TextSettings(), **changes)
-    return TextPolicy(load.load(spec, settings), sampling, settings)
+    return TextPolicy(load.load(spec, settings), sampling, settings, world)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,14 @@ class TextPolicy:
     independent = False
     """Sums depend in their last bits on the shape of the batch."""
 
-    def __init__(self, loaded: load.Loaded, sampling: Sampling, settings: TextSettings) -> None:
+    def __init__(
+        self,
+        loaded: load.Loaded,
+        sampling: Sampling,
+        settings: TextSettings,
+        world: World = ALONE,
+    ) -> None:
+        self.world = world
         self.name = f"text:{loaded.spec}"
         self.sampling = sampling
         self.settings = settings
@@ -144,11 +159,10 @@ class TextPolicy:
             )
             for number in range(rollouts)
         ]
-        results = {
-            job.number: self._completion(prompt, said.prompt, begun, drawn)
-            for job, drawn in self._decode(jobs, sampling)
-        }
-        return [results[number] for number in range(rollouts)]
+        mine = jobs[self.world.rank :: self.world.size]
+        drawn = {job.number: asdict(drawn) for job, drawn in self._decode(mine, sampling)}
+        found = {n: Drawn(**each) for n, each in self.world.share(drawn).items()}
+        return [self._completion(prompt, said.prompt, begun, found[n]) for n in range(rollouts)]
 
     def spell(self, prompt: Prompt, output: str) -> Completion:
         """The steps that this policy would have to take to say that; for experts' answers."""
@@ -238,11 +252,12 @@ class TextPolicy:
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
         settings = replace(self.settings, sample_dtype=None)
-        return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings)
+        return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings, self.world)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint folder, or with an adapter the adapter's folder."""
-        load.save(self.loaded, path)
+        if self.world.first:
+            load.save(self.loaded, path)
 
     def load_state(self, path: Path) -> None:
         """Take over the weights of a folder that `save` wrote."""
