@@ -18,7 +18,8 @@ from trainers.batch import Batch
 from trainers.policy import Live, Policy
 from trainers.recipe import AdamW, Recipe, Run
 from trainers.schedules import at
-from trainers.shared import agreed, reviewed
+from trainers.shards import any_shard, whole
+from trainers.shared import agreed, blank, reviewed
 from trainers.world import ALONE, World
 
 
@@ -36,6 +37,8 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.recipe.optimizer, self.policy)
+        self.even = self.world.size > 1 and any_shard(self.policy.parameters())
+        """Whether all processes must review equally often, since weights are spread over them."""
 
     def batch(self, rollouts: Sequence[Rollout], run: Run) -> Batch:
         """Rollouts after all stages but the losses; DataError where a number is not finite."""
@@ -76,22 +79,25 @@ class Learner:
         """Add the gradients of some rollouts, in micro-batches."""
         mine = replace_recipe(run, self.recipe)
         sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
-        whole = self.recipe.whole_groups
+        whole_groups = self.recipe.whole_groups
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()
-        for rows in batch.parts(sizes, self.positions, whole_groups=whole):
-            part = batch.take(rows)
+        parts = batch.parts(sizes, self.positions, whole_groups=whole_groups)
+        idle = max(self.world.gather(len(parts))) - len(parts) if self.even else 0
+        for rows in [*parts, *[None] * idle]:
+            part = batch.take(rows) if rows is not None else blank(batch)
             steps = part.mask.shape[1]
-            if not bool(part.mask.any()):
+            if not self.even and not bool(part.mask.any()):
                 continue
             started = time.perf_counter()
             live = self.policy.review(part.rollouts)
             if first:
                 part = self._first_review(part, live, run)
-                old[rows, :steps], importance[rows, :steps] = part.old_logprobs, part.importance
+                if rows is not None:
+                    old[rows, :steps], importance[rows, :steps] = part.old_logprobs, part.importance
             cost = self._cost(live, part, mine)
             run.tally.add("time/review", time.perf_counter() - started)
             started = time.perf_counter()
-            _backward(cost, live)
+            _backward(cost, live, always=self.even)
             run.tally.add("time/backward", time.perf_counter() - started)
         return batch.but(old_logprobs=old, importance=importance)
 
@@ -135,10 +141,11 @@ class Learner:
             run.tally.put("grad_norm", 0.0)
             return
         norm = torch.nn.utils.get_total_norm(found)
-        if not bool(norm.isfinite()):
+        size = whole(norm).item()
+        if not math.isfinite(size):
             nowhere = torch.ones(len(batch.rollouts), dtype=torch.bool)
             raise ModelError(
-                f"the gradient's norm is {norm.item()} {_where(batch, nowhere, run)}. A smaller "
+                f"the gradient's norm is {size} {_where(batch, nowhere, run)}. A smaller "
                 "learning rate, or float32, may help"
             )
         if settings.max_grad_norm:
@@ -147,15 +154,15 @@ class Learner:
             group["lr"] = rate
         self.optimizer.step()
         self.policy.refresh()
-        run.tally.put("grad_norm", norm.item())
+        run.tally.put("grad_norm", size)
         run.tally.add("time/optimizer", time.perf_counter() - started)
 
 
-def _backward(cost: Float[Tensor, ""], live: Live) -> None:
+def _backward(cost: Float[Tensor, ""], live: Live, *, always: bool = False) -> None:
     """Gradients of the weights, unless no step of the part has any: flat groups cost no pass."""
     read = [x for x in (live.logprobs, live.entropy) if x.requires_grad]
     slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
-    if any(bool(slope.any()) for slope in slopes):
+    if always or any(bool(slope.any()) for slope in slopes):
         torch.autograd.backward(read, list(slopes))
 
 

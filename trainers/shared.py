@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -20,6 +21,15 @@ from trainers.batch import Batch
 from trainers.recipe import Run
 from trainers.tally import Tally
 from trainers.world import World, deal
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A model that several processes must ask equally often."""
+
+    def finish(self) -> None:
+        """Nothing more is asked here: help those that are not done, and wait for them."""
+        ...
 
 
 def played(
@@ -42,6 +52,9 @@ def played(
         return list(play(task, prompts, models, block=block or max(len(attempts), 1)))
     mine = _share(world, task, attempts)
     found = list(play(task, mine, models, block=block or max(len(mine), 1)))
+    for model in models.values():
+        if isinstance(model, Shared):
+            model.finish()
     by_key = {(prompt.example.id, prompt.attempt): prompt for prompt in attempts}
     outcomes: list[Rollout | Fault] = []
     for told in world.gather([_told(outcome) for outcome in found]):
@@ -80,6 +93,13 @@ def agreed(world: World, batch: Batch) -> Batch:
     return batch.but(**told)
 
 
+def blank(batch: Batch) -> Batch:
+    """A rollout that can be reviewed, and of which nothing counts."""
+    part = batch.take(torch.zeros(1, dtype=torch.long, device=batch.group.device))
+    nothing = {"mask": torch.zeros_like(part.mask), "weights": torch.zeros_like(part.weights)}
+    return part.but(sampled_logprobs=torch.full_like(part.weights, torch.nan), **nothing)
+
+
 def reviewed(
     world: World,
     batch: Batch,
@@ -95,8 +115,8 @@ def reviewed(
     rows = torch.tensor(hands[world.rank], dtype=torch.long, device=batch.group.device)
     told = [torch.zeros_like(batch.old_logprobs), torch.zeros_like(batch.importance)]
     tally = Tally()
+    found = review(batch.take(rows) if len(rows) else blank(batch), replace(run, tally=tally))
     if len(rows):
-        found = review(batch.take(rows), replace(run, tally=tally))
         steps = found.mask.shape[1]
         told[0][rows, :steps] = found.old_logprobs
         told[1][rows, :steps] = found.importance

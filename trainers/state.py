@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.errors import DataError, ModelError, UsageError
+from trainers.shards import like, whole
 
 TENSOR, ARRAY, FLOAT = "$tensor", "$numpy", "$float"
 
@@ -140,10 +141,10 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, role: str) -> dict[str, Tensor]:
-    """An optimizer's state by name; its settings are the recipe's."""
+    """An optimizer's state by name; its settings are the recipe's. With shards, a meeting."""
     state = optimizer.state_dict()["state"]
     return {
-        f"optimizer.{role}.{number}.{name}": x
+        f"optimizer.{role}.{number}.{name}": whole(x)
         for number, held in state.items()
         for name, x in held.items()
     }
@@ -155,10 +156,13 @@ def restore_optimizer(
     """Give an optimizer the state that `optimizer_tensors` took."""
     state: dict[int, dict[str, Tensor]] = {}
     prefix = f"optimizer.{role}."
+    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
     for key, x in tensors.items():
         if key.startswith(prefix):
             number, _, name = key.removeprefix(prefix).partition(".")
-            state.setdefault(int(number), {})[name] = x
+            weight = learning[int(number)]
+            held = like(x, weight) if x.shape == weight.shape else x
+            state.setdefault(int(number), {})[name] = held
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -120,10 +120,21 @@ class World:
                 x.detach().copy_(whole)
 
     def sum_gradients(self, parameters: Sequence[Parameter]) -> None:
-        """Gradients of the whole batch, everywhere. None stays only where nobody has any."""
+        """Gradients of the whole batch, everywhere. None stays only where nobody has any.
+
+        Those of shards have met already, in the backward pass, and come as a mean.
+        """
         if self.size == 1:
             return
         import torch
+
+        from trainers.shards import any_shard
+
+        if any_shard(parameters):
+            for weight in parameters:
+                if weight.grad is not None:
+                    weight.grad.mul_(self.size)
+            return
 
         told = torch.tensor([weight.grad is not None for weight in parameters], dtype=torch.long)
         self.sum_([told])
@@ -141,12 +152,11 @@ class World:
         except RuntimeError as error:  # what torch raises when a connection ends or time is up
             if self._watch is not None:
                 self._watch.await_reason()
-            reason = str(error).strip().splitlines()[0][:200]
+            late = "imed out" in str(error) or "imeout" in str(error)
+            why = f"away for {PATIENCE.seconds // 60} minutes" if late else "killed or ended"
             raise LostProcess(
-                f"process {self.rank} of {self.size} lost touch with the others ({reason}). One "
-                "was killed, is out of memory, or was away for more than "
-                f"{PATIENCE.seconds // 60} minutes; the same command goes on from the last "
-                "checkpoint"
+                f"process {self.rank} of {self.size} waits in vain: another one was {why} (out of "
+                "memory?). The same command goes on from the last checkpoint"
             ) from error
 
 

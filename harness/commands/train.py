@@ -51,6 +51,9 @@ def run(
     processes: Annotated[
         int, Flag(min=1, help="on this machine, one a card; torchrun works too")
     ] = 1,
+    sharding: Annotated[
+        str, Flag(help="none, or fsdp: weights spread over the processes")
+    ] = "none",
     roles: Annotated[list[str] | None, Flag("--role", help="ROLE=MODEL, for further roles")] = None,
     report_to: Annotated[
         list[str] | None, Flag("--report-to", help="tensorboard, wandb, trackio; JSON lines always")
@@ -112,6 +115,7 @@ def run(
             lora=lora,
             checkpointing=checkpointing,
             world=world,
+            sharding=sharding,
         )
         if dry_run:
             if world.first:

@@ -51,6 +51,8 @@ class Job:
     checkpointing: bool = False
     world: World = ALONE
     """The processes that train together."""
+    sharding: str = "none"
+    """`fsdp`: each of them holds a part of the weights (see `TextSettings`)."""
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -68,6 +70,8 @@ class Job:
             "plan": asdict(self.plan),
             "options": asdict(self.options) | {"output": str(self.options.output)},
             "lora": self.lora,
+            "processes": self.world.size,
+            "sharding": self.sharding,
             "first_prompt": [
                 [m.speaker, m.content] for m in self.task.prompt(examples[0]).spoken()
             ],
@@ -200,6 +204,7 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
         seed=job.plan.seed,
         world=job.world,
+        sharding=job.sharding,
     )
 
 

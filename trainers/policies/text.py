@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head
 from trainers.text.settings import TextSettings
+from trainers.text.sharding import Shards, gathered, spread
 from trainers.world import ALONE, World
 
 
@@ -101,8 +103,13 @@ class TextPolicy:
             checkpointing=settings.checkpointing,
             bare_head=has_bare_head(self.model),
         )
-        self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
-        """What answers: the model itself, or its copy in another precision."""
+        self._shards: Shards | None = None
+        if settings.sharding == "none":
+            self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
+            """What answers: the model itself, or its copy in another precision."""
+        else:
+            self._sampler, self._shards = spread(loaded, settings, world)
+            self._reviewer = replace(self._reviewer, shards=self._shards)
 
     # ---- answering
 
@@ -161,6 +168,7 @@ class TextPolicy:
         ]
         mine = jobs[self.world.rank :: self.world.size]
         drawn = {job.number: asdict(drawn) for job, drawn in self._decode(mine, sampling)}
+        self.finish()
         found = {n: Drawn(**each) for n, each in self.world.share(drawn).items()}
         return [self._completion(prompt, said.prompt, begun, found[n]) for n in range(rollouts)]
 
@@ -175,7 +183,18 @@ class TextPolicy:
 
     def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
         rows = self.settings.batch_size
-        return decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+        with self._counted():
+            yield from decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+
+    def _counted(self) -> AbstractContextManager[None]:
+        if self._shards is None or self._sampler is not self.model:
+            return nullcontext()
+        return self._shards.answering()
+
+    def finish(self) -> None:
+        """All is answered here: read on for processes that are not done yet, if they need it."""
+        if self._shards is not None and self._sampler is self.model:
+            self._shards.finish()
 
     def _completion(
         self, prompt: Prompt, read: Sequence[int], begun: Begun, drawn: Drawn
@@ -252,12 +271,19 @@ class TextPolicy:
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
         settings = replace(self.settings, sample_dtype=None)
+        if self._shards is not None:
+            twin = TextPolicy(
+                load.load(self.loaded.spec, settings), self.sampling, settings, self.world
+            )
+            weights.copy_shards(self.loaded, twin.loaded)
+            return twin
         return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings, self.world)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint folder, or with an adapter the adapter's folder."""
+        state = gathered(self.loaded) if self._shards is not None else None
         if self.world.first:
-            load.save(self.loaded, path)
+            load.save(self.loaded, path, state)
 
     def load_state(self, path: Path) -> None:
         """Take over the weights of a folder that `save` wrote."""

@@ -27,6 +27,8 @@ from trainers.text.layout import Text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from trainers.text.sharding import Shards
+
 LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 """What configurations call a change of logits, which may be too small to be seen by trying."""
 
@@ -43,14 +45,21 @@ class Reviewer:
     """Compute activations again in the backward pass instead of keeping them."""
     bare_head: bool = True
     """Logits are the head's matrix times the last hidden state (see `has_bare_head`)."""
+    shards: Shards | None = None
+    """Where the model's weights are spread over processes: what brings them together."""
 
     def review(self, texts: Sequence[Text], rows: int, columns: int) -> Live:
         """The steps of all texts, scattered to (rows, columns)."""
         device = self.model.device
         logprobs = torch.zeros((rows, columns), device=device)
         mask = torch.zeros((rows, columns), dtype=torch.bool, device=device)
-        if not texts:
+        if not texts and self.shards is None:
             return Live(logprobs, logprobs, mask)
+        if not texts:  # the other processes wait for this one to read something
+            blank = Text([0, 0], 1, [1], [0], [0], [1.0], [False])
+            read = self.review([blank], 1, 1)
+            nothing = 0 * read.logprobs.sum()
+            return Live(logprobs + nothing, logprobs + nothing, mask)
         ids, temperatures, place = _steps(texts, device)
         own = torch.tensor([kept for text in texts for kept in text.own], device=device)
         with self._precision(), self._saving():
@@ -69,6 +78,13 @@ class Reviewer:
             scores = logits.log_softmax(-1)
             taken = scores.gather(-1, ids[:, None]).squeeze(-1)
             return taken, torch.linalg.vecdot(-scores.exp(), scores)
+        if self.shards is not None:
+            return self.shards.around(self._read_and_judged)(texts, ids, temperatures)
+        return self._read_and_judged(texts, ids, temperatures)
+
+    def _read_and_judged(
+        self, texts: Sequence[Text], ids: Int[Tensor, " S"], temperatures: Float[Tensor, " S"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
         heads = {text.head for text in texts}
         shared = len(heads) < len(texts) and not self.checkpointing and is_plain(self.model)
         hidden = self._read_shared(texts) if shared else self._read_whole(texts, self._decoder)

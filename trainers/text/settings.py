@@ -39,6 +39,9 @@ class TextSettings:
     """`auto` is the first accelerator, or the processor."""
     batch_size: int = 16
     """Rows that are answered together. Part of the result's identity: see `decode.plan`."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """`fsdp` spreads the weights over the processes of the run, for models that fit on no card.
+    Answers then come from a whole copy in `sample_dtype` where it fits, else from the shards."""
     adapter: LoRA | None = None
     chat: bool = True
     """False: no chat template; messages are joined by blank lines."""
@@ -62,6 +65,8 @@ class TextSettings:
             raise UsageError(
                 f"batch_size = {self.batch_size}; at least 1 row is answered at a time"
             )
+        if self.sharding not in ("none", "fsdp"):
+            raise UsageError(f"no sharding '{self.sharding}'; there are none and fsdp")
         known = ("auto", "float32", "bfloat16", "float16")
         for name in (self.dtype, self.sample_dtype):
             if name is not None and name not in known:
