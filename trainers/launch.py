@@ -20,8 +20,8 @@ GRACE = 20.0
 """Seconds that the others have to end by themselves once one has failed."""
 
 
-def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run `harness ARGUMENTS` in so many processes; the exit code of the first to fail, or 0."""
+def launch(processes: int, arguments: Sequence[str], module: str = "harness") -> int:
+    """Run `python -m MODULE ARGUMENTS` in so many processes; the first failure's code, or 0."""
     import torch
     from torch.distributed import TCPStore
 
@@ -40,7 +40,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     with _signals_go_to([]) as children:
         for rank in range(processes):
             mine = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            command = [sys.executable, "-m", "harness", *arguments]
+            command = [sys.executable, "-m", module, *arguments]
             children.append(subprocess.Popen(command, env={**os.environ, **known, **mine}))
         try:
             return _wait(children)

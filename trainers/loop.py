@@ -137,6 +137,7 @@ class Training:
                 self.run.step = step
                 self._step()
                 self._after(step + 1)
+            self.world.any(False)  # all is written when any process goes on
         finally:
             for tracker in self.trackers:
                 tracker.close()

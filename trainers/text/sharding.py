@@ -51,7 +51,7 @@ class Shards:
         layers = [each for each in model.modules() if isinstance(each, GradientCheckpointingLayer)]
         for layer in layers:
             fully_shard(layer, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+        self._spread: Any = fully_shard(model, mesh=mesh)
         model.register_forward_pre_hook(self._count)
         # room for whole layers that was first taken in inference mode could not be written again
         self._read()
@@ -68,6 +68,7 @@ class Shards:
             yield
         finally:
             self.counted = before
+            self._let_go()
 
     def finish(self) -> None:
         """Read on until nobody else reads."""
@@ -78,14 +79,27 @@ class Shards:
     def _read(self) -> None:
         ids = torch.zeros((1, 1), dtype=torch.long, device=self.model.device)
         self.model(input_ids=ids, use_cache=False)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Only a backward pass lets the embeddings and the head go; till then they are whole, and
+        not the parameters that learn."""
+        self._spread.reshard()
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The call as one reading: embeddings, norm and head are whole inside and at its end."""
         from torch.distributed.fsdp import register_fsdp_forward_method
 
-        self.model.read_steps = call  # type: ignore[assignment]
-        register_fsdp_forward_method(self.model, "read_steps")
-        return self.model.read_steps  # type: ignore[return-value]
+        self._spread.read_steps = call
+        register_fsdp_forward_method(self._spread, "read_steps")
+
+        def read(*given: Any) -> Any:
+            found = self._spread.read_steps(*given)
+            if not torch.is_grad_enabled():
+                self._let_go()
+            return found
+
+        return read
 
 
 def gathered(loaded: Loaded) -> dict[str, Tensor]:
