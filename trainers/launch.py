@@ -23,7 +23,7 @@ GRACE = 20.0
 def launch(processes: int, arguments: Sequence[str], module: str = "harness") -> int:
     """Run `python -m MODULE ARGUMENTS` in so many processes; the first failure's code, or 0."""
     import torch
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[reportPrivateImportUsage]
 
     cards = torch.cuda.device_count()
     if 0 < cards < processes:

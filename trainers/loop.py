@@ -7,6 +7,7 @@ so a run that was killed goes on to the numbers of an unbroken one.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from harness.errors import IncompleteRun
 from harness.models import Sampling
 from harness.types import Fault, Prompt, Rollout, Task
 from trainers import numbers, state
+from trainers.cards import memory
 from trainers.development import Development
 from trainers.learner import Learner
 from trainers.policy import Policy
@@ -203,6 +205,7 @@ class Training:
             "tokens/generated": float(said),
             "tokens_per_second": said / seconds,
             "step_time": seconds,
+            **memory(),
         }
         self._log(self.run.step + 1, line)
 
@@ -297,7 +300,9 @@ class Training:
 
 def deterministic() -> None:
     """Ask torch for the same numbers every time, where it knows how."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it begins
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # we read nothing unwritten
 
 
 def sampling(recipe: Recipe, run: Run) -> Sampling:

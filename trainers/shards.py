@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 
 def is_shard(x: Tensor | None) -> bool:
@@ -31,8 +31,18 @@ def like(x: Tensor, model: Tensor) -> Tensor:
     """This process's part of a whole tensor that everybody holds, laid out as `model` is."""
     if not isinstance(model, DTensor):
         return x
-    there = x.to(device=model.device, dtype=model.dtype)
-    return distribute_tensor(there, model.device_mesh, model.placements)
+    assert [p.is_shard(0) for p in model.placements] == [True], "rows are what is spread"
+    parts = x.chunk(model.device_mesh.size())
+    rank = model.device_mesh.get_local_rank()
+    part = parts[rank] if rank < len(parts) else x[:0]
+    return DTensor.from_local(
+        part.to(device=model.device, dtype=model.dtype).contiguous(),
+        model.device_mesh,
+        model.placements,
+        run_check=False,
+        shape=x.shape,
+        stride=x.stride(),
+    )
 
 
 @torch.no_grad()

@@ -225,14 +225,14 @@ class Watch:
     """Looks whether another process of the run has failed, and ends this one if so."""
 
     def __init__(self, rank: int, size: int) -> None:
-        from torch.distributed import PrefixStore, TCPStore
+        from torch.distributed import PrefixStore, TCPStore  # type: ignore[reportPrivateImportUsage]
 
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         self.rank, self.size = rank, size
         self.code = 1
         """What the process that failed first ended with."""
-        store = TCPStore(
+        store: Any = TCPStore(
             host, port, None if hosted else size, rank == 0 and not hosted, timeout=PATIENCE
         )
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -39,13 +39,16 @@ def run(
     test_limit: Annotated[int | None, Flag("--test-limit", min=1)] = None,
     lora: Annotated[int, Flag(min=0, help="rank of an adapter to learn; 0: all weights")] = 0,
     dtype: Annotated[
-        str, Flag(help="of the computation, float32 or bfloat16; what learns is float32")
-    ] = "float32",
+        str, Flag(help="of the computation: float32, bfloat16, auto; what learns is float32")
+    ] = "auto",
     checkpointing: Annotated[bool, Flag("--checkpointing", help="less memory, more time")] = False,
     positions: Annotated[
         int, Flag(min=1, help="tokens of a micro-batch: bounds memory, not the gradient")
     ] = 4096,
     device: Annotated[str, Flag()] = "auto",
+    compiled: Annotated[bool, Flag("--compile", help="compile the layers")] = False,
+    kernels: Annotated[str, Flag(help="torch, or liger on a card")] = "torch",
+    tf32: Annotated[bool, Flag("--tf32", help="faster float32 products on a card")] = False,
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1, help="answers at once")] = 64,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
     processes: Annotated[
@@ -116,6 +119,9 @@ def run(
             checkpointing=checkpointing,
             world=world,
             sharding=sharding,
+            compiled=compiled,
+            kernels=kernels,
+            tf32=tf32,
         )
         if dry_run:
             if world.first:

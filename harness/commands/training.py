@@ -24,11 +24,13 @@ from harness.journal import Journal
 from harness.models import Model, Sampling
 from harness.types import Rollout, Task
 from results.run import RunFolder, folder_name, line, run_id
+from trainers.cards import best_dtype, use_tf32
 from trainers.loop import Plan, Training, deterministic
 from trainers.policy import Policy
 from trainers.recipe import Recipe
 from trainers.rehearsal import trainable
 from trainers.rewards import paid_scores
+from trainers.text.load import device_name
 from trainers.text.settings import LoRA
 from trainers.tracking import ABOUT_LOSS
 from trainers.world import ALONE, World
@@ -53,6 +55,9 @@ class Job:
     """The processes that train together."""
     sharding: str = "none"
     """`fsdp`: each of them holds a part of the weights (see `TextSettings`)."""
+    compiled: bool = False
+    kernels: str = "torch"
+    tf32: bool = False
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -190,9 +195,14 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
     family, _, rest = spec.partition(":")
     if family != "text" or not rest:
         raise UsageError(f"'{spec}' cannot learn; text:PATH, text:smollm2 and text:tiny can")
-    if job.options.dtype not in ("float32", "bfloat16"):
-        raise UsageError(f"--dtype {job.options.dtype}: float32 or bfloat16 is computed with")
-    half = job.options.dtype == "bfloat16"
+    dtype = job.options.dtype
+    if dtype == "auto":
+        dtype = best_dtype(device_name(job.options.device))
+    if dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"--dtype {dtype}: float32, bfloat16 or auto is computed with")
+    if job.tf32:
+        use_tf32()
+    half = dtype == "bfloat16"
     options = replace(job.options, dtype="float32")
     return open_text(
         rest,
@@ -205,6 +215,8 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         seed=job.plan.seed,
         world=job.world,
         sharding=job.sharding,
+        compiled=job.compiled,
+        kernels=job.kernels,
     )
 
 

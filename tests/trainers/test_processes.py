@@ -105,8 +105,11 @@ def same_run(folder: Path, world: World, recipe: Recipe, **settings: Any) -> Non
         assert said.trace == told.trace
         assert said.logprobs is not None
         assert told.logprobs is not None
-        if step == 1:  # later weights differ in their last bits, as sums have another order
+        # later weights differ in their last bits, as sums have another order; so do shares that
+        # cut a batch of one process
+        if step == 1 and recipe.samplers == SHORT.samplers:
             assert (said.logprobs == told.logprobs).all()
+        assert abs(said.logprobs - told.logprobs).max() < 1e-4
 
 
 def equal(folder: Path, world: World) -> None:

@@ -35,6 +35,7 @@ from trainers.policy import Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
 from trainers.text.decode import Drawn, Job, decode
+from trainers.text.graphs import Frames
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head
@@ -111,6 +112,12 @@ class TextPolicy:
             self._sampler, self._shards = spread(loaded, settings, world)
             self._reviewer = replace(self._reviewer, shards=self._shards)
 
+        card = self._sampler.device.type == "cuda"
+        spread_out = self._shards is not None and self._sampler is self.model
+        self._frames = (
+            Frames(self._sampler) if settings.graphs and card and not spread_out else None
+        )
+
     # ---- answering
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
@@ -184,7 +191,10 @@ class TextPolicy:
     def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
         rows = self.settings.batch_size
         with self._counted():
-            yield from decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+            ends = self.loaded.ends
+            yield from decode(
+                self._sampler, jobs, sampling, rows=rows, ends=ends, frames=self._frames
+            )
 
     def _counted(self) -> AbstractContextManager[None]:
         if self._shards is None or self._sampler is not self.model:

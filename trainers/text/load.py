@@ -49,6 +49,7 @@ def load(spec: str, settings: TextSettings) -> Loaded:
     if settings.sharding == "none":  # else every layer goes to its device as it is spread
         model.to(device_name(settings.device))  # type: ignore[arg-type]
     use_ours(model.eval())
+    _hasten(model, settings)
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
@@ -62,6 +63,17 @@ def load(spec: str, settings: TextSettings) -> Loaded:
         elif settings.adapter is not None:
             peft = adapter.fresh(model, settings.adapter, settings.seed)
     return Loaded(spec, origin, model, chat, _ends(model, tokenizer), peft)
+
+
+def _hasten(model: PreTrainedModel, settings: TextSettings) -> None:
+    if settings.kernels == "torch" and not settings.compiled:
+        return
+    from trainers.text.kernels import compile_layers, use_liger
+
+    if settings.kernels == "liger":
+        use_liger(model)
+    if settings.compiled:
+        compile_layers(model)
 
 
 def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -190,6 +202,8 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
     import torch
     import transformers
 
+    from trainers.cards import described
+
     cache = settings.cache or files.user_cache()
     told: dict[str, Any] = {
         "engine": "grpo-harness decode",
@@ -208,6 +222,10 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
         "chat_template": loaded.chat.digest if loaded.chat.templated else None,
         "adapter": asdict(settings.adapter) if settings.adapter is not None else None,
     }
+    told |= described(loaded.model.device)
+    changed_kernels = {"kernels": settings.kernels, "compiled": settings.compiled}
+    if changed_kernels != {"kernels": "torch", "compiled": False}:
+        told |= changed_kernels
     if settings.sharding != "none":
         told["sharding"] = settings.sharding
     if changed or not loaded.origin.weights:

@@ -39,6 +39,12 @@ class TextSettings:
     """`auto` is the first accelerator, or the processor."""
     batch_size: int = 16
     """Rows that are answered together. Part of the result's identity: see `decode.plan`."""
+    compiled: bool = False
+    """Compile the decoder layers: fewer and larger kernels, after a minute or more."""
+    graphs: bool = True
+    """On a card: replay a decode step as one CUDA graph (see `graphs.py`)."""
+    kernels: Literal["torch", "liger"] = "torch"
+    """`liger`: norms, rotations and gates by Liger's kernels, on a card."""
     sharding: Literal["none", "fsdp"] = "none"
     """`fsdp` spreads the weights over the processes of the run, for models that fit on no card.
     Answers then come from a whole copy in `sample_dtype` where it fits, else from the shards."""
@@ -67,6 +73,8 @@ class TextSettings:
             )
         if self.sharding not in ("none", "fsdp"):
             raise UsageError(f"no sharding '{self.sharding}'; there are none and fsdp")
+        if self.kernels not in ("torch", "liger"):
+            raise UsageError(f"no kernels '{self.kernels}'; there are torch and liger")
         known = ("auto", "float32", "bfloat16", "float16")
         for name in (self.dtype, self.sample_dtype):
             if name is not None and name not in known:
