@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-gpu new-task new-recipe clean
 
 setup: $(READY)
 
@@ -50,6 +50,12 @@ coverage: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+
+# Random weights on a card; try it without one: make bench-gpu DEVICE=cpu SHAPES=tiny
+DEVICE ?= cuda
+SHAPES ?= 0.5B,1.5B,7B
+bench-gpu: $(READY)
+	$(BIN)/python tests/bench/gpu.py --device $(DEVICE) --shapes $(SHAPES)
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)
