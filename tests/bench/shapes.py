@@ -102,9 +102,9 @@ def writing(length: int) -> Task:
     """Prompts of so many tokens, and a reward that differs within a group and means nothing."""
 
     def examples(split: Split) -> list[Example]:
-        return [
-            Example(f"{split}{n}", {"text": f"{n:04d}" * (length // 4)}, None) for n in range(256)
-        ]
+        first = ("train", "dev", "test").index(split)
+        numbers = range(first, 768, 3)
+        return [Example(f"e{n}", {"text": f"{n:04d}" * (length // 4)}, None) for n in numbers]
 
     def verify(example: Example, completion: Completion) -> Verdict:
         odd = sum(map(ord, str(completion.output))) % 7 / 6

@@ -1,4 +1,4 @@
-"""Compares the gradient of compiled layers with that of eager ones; exits with 0 where they agree."""
+"""Compares the gradient of compiled layers with that of eager ones; exits with 0 if they agree."""
 
 import torch
 
