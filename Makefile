@@ -4,9 +4,9 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage learning bench-verifier \
-  bench-sandbox test-hostile bench-generation bench-eval bench-trainer new-task new-recipe \
-  clean
+.PHONY: setup demo test slow check lint types boards conformance coverage learning \
+  bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
+  new-task new-recipe clean
 
 setup: $(READY)
 
@@ -75,6 +75,12 @@ bench-eval: $(READY)
 bench-trainer: $(READY)
 	$(BIN)/python tests/bench/trainer.py run --fresh
 	$(BIN)/python tests/bench/trainer.py linear
+
+# Random weights on a card; try it without one: make bench-gpu DEVICE=cpu SHAPES=tiny
+DEVICE ?= cuda
+SHAPES ?= 0.5B,1.5B,7B
+bench-gpu: $(READY)
+	$(BIN)/python tests/bench/gpu.py --device $(DEVICE) --shapes $(SHAPES)
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

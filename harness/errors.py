@@ -9,7 +9,8 @@ HarnessError
 ├── BusyError         another process writes to the same place        exit 5
 ├── MissingExtra      an optional dependency is not installed         exit 6
 ├── IncompleteRun     some attempts could not be made or judged       exit 7
-└── JudgeUnavailable  nothing can be judged: the run stops            exit 8
+├── JudgeUnavailable  nothing can be judged: the run stops            exit 8
+└── LostProcess       another process of the run is gone              exit 9
 
 A message says what was wrong, what was given, and what would do.
 """
@@ -84,6 +85,12 @@ class JudgeUnavailable(HarnessError):
     """What judges is missing or cannot be relied on; a verifier raises it to stop the whole run."""
 
     code = 8
+
+
+class LostProcess(HarnessError):
+    """Another process of the same run is gone, so this one cannot go on."""
+
+    code = 9
 
 
 def need(module: str, extra: str, why: str) -> ModuleType:

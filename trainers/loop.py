@@ -7,6 +7,7 @@ so a run that was killed goes on to the numbers of an unbroken one.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,6 @@ import torch
 
 from harness.errors import IncompleteRun, UsageError
 from harness.models import Sampling
-from harness.play import play
 from harness.types import Fault, Prompt, Rollout, Task
 from trainers import clocks, numbers, state
 from trainers.alarms import Alarm, HeldOut, Watch
@@ -29,8 +29,10 @@ from trainers.recipe import Attempt, Ledger, Past, Policies, Recipe, Run, wrappe
 from trainers.rehearsal import check_dev, rehearse, trainable
 from trainers.rewards import totals
 from trainers.schedules import at, whole
+from trainers.shared import played
 from trainers.tally import Tally
 from trainers.tracking import Lines, Tracker, trackers
+from trainers.world import ALONE, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,8 @@ class Training:
     """Told what a person should know."""
     warn: Callable[[Alarm], None] = lambda alarm: None
     """Told every alarm."""
+    world: World = ALONE
+    """All its processes hold the same state; the first one writes."""
     stopping: bool = False
     """Set from outside: finish the step, save, and raise KeyboardInterrupt."""
 
@@ -111,10 +115,12 @@ class Training:
         )
         recipes = {"solver": self.recipe, **self.recipe.roles}
         self.learners = [
-            Learner(role, recipe, self.run.policies[role], self.plan.positions)
+            Learner(role, recipe, self.run.policies[role], self.plan.positions, self.world)
             for role, recipe in recipes.items()
         ]
-        self.development = Development(self.task, self.plan.dev_rollouts, self.plan.dev_limit)
+        self.development = Development(
+            self.task, self.plan.dev_rollouts, self.plan.dev_limit, self.world
+        )
         self.checkpoints = state.Checkpoints(self.folder / "checkpoints", self.plan.keep)
         metrics = self.development.metrics if self.development.prompts else []
         held_out = HeldOut.of(next(iter(metrics), None), self.task.reward)
@@ -134,18 +140,13 @@ class Training:
 
     def train(self) -> Path:
         """Rehearse, go on from the last checkpoint if there is one, and finish; its folder."""
-        lines = Lines(self.folder / "metrics.jsonl")
-        self.trackers = [lines]
+        if self.world.first:
+            self.trackers = [Lines(self.folder / "metrics.jsonl")]
         try:
-            rehearse(self.run, self.learners, self.examples)
+            rehearse(self.run, self.learners, self.examples, self.world)
             self.run.policies.seal()
             done = self._restore()
-            lines.prune(done)
-            self.watch.recall([*lines.journal.read()], done)
-            self.trackers.append(self.watch)
-            self.store.prune(done)
-            settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
-            self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
+            self._cut_back(done)
             if done < 0:
                 done = 0
                 torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
@@ -155,13 +156,27 @@ class Training:
                 self.run.step = step
                 self._step()
                 self._after(step + 1)
+            self.world.any(False)  # all is written when any process goes on
         finally:
             for tracker in self.trackers:
                 tracker.close()
         return self.checkpoints.path(self.recipe.steps)
 
+    def _cut_back(self, done: int) -> None:
+        """Logs and rollouts end where the checkpoint does; then dashboards go on from there."""
+        self.store.prune(done)
+        for tracker in self.trackers:
+            if isinstance(tracker, Lines):
+                tracker.prune(done)
+                self.watch.recall([*tracker.journal.read()], done)
+        if self.world.first:
+            self.trackers.append(self.watch)
+            settings = {"recipe": repr(self.recipe), **asdict(self.plan)}
+            self.trackers += trackers(self.plan.report_to, self.folder, max(done, 0), settings)
+
     def _after(self, done: int) -> None:
         """After so many steps: look at dev, save, stop if asked to."""
+        self.stopping = self.world.any(self.stopping)
         last = done == self.recipe.steps
         better = False
         if self.plan.dev_every and (last or done % self.plan.dev_every == 0):
@@ -240,9 +255,8 @@ class Training:
         return rollouts
 
     def _play(self, prompts: Sequence[Prompt]) -> list[Rollout]:
-        order = {(p.example.id, p.attempt + n) for p in prompts for n in range(p.rollouts)}
         started = time.perf_counter()
-        found = list(play(self.task, prompts, clocks.clocked(self.run), block=max(len(order), 1)))
+        found = played(self.world, self.task, prompts, clocks.clocked(self.run))
         clocks.playing(self.run, time.perf_counter() - started)
         self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
         rollouts = in_order(prompts, found)
@@ -290,13 +304,18 @@ class Training:
             for learner in self.learners:
                 learner.policy.save(path / learner.role)
 
+        if not self.world.first:
+            write(self.folder)  # has its part in gathering the weights, and writes nothing
+            return
         best = [look["step"] for look in self.looks[: self.plan.keep_best]]
         self.checkpoints.save(done, table, tensors, write, best)
 
     def _restore(self) -> int:
         """Go on from the last whole checkpoint; its step, or -1 where there is none."""
-        self.checkpoints.clean()
-        found = self.checkpoints.newest(self.say)
+        if self.world.first:
+            self.checkpoints.clean()
+        self.world.tell(None)  # nobody looks before it is clean
+        found = self.checkpoints.newest(self.say if self.world.first else lambda text: None)
         if found is None:
             return -1
         step, table, tensors = found
@@ -327,7 +346,9 @@ class Training:
 
 def deterministic() -> None:
     """Ask torch for the same numbers every time, where it knows how."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it begins
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # we read nothing unwritten  # type: ignore[attr-defined]
 
 
 def sampling(recipe: Recipe, run: Run) -> Sampling:

@@ -18,14 +18,15 @@ import torch
 
 from harness.errors import DataError, UsageError
 from harness.hygiene import check_trainable
-from harness.play import play
 from harness.types import Example, Fault, Prompt, Rollout, Task
 from trainers.batch import Batch
 from trainers.learner import Learner
 from trainers.recipe import Attempt, Ledger, Recipe, Run, Sampler, wrapped
 from trainers.schedules import Number, Schedule, at
+from trainers.shared import played
 from trainers.state import pack
 from trainers.tally import Tally
+from trainers.world import ALONE, World
 
 SHORT = 16
 """Steps of a rehearsed answer."""
@@ -90,7 +91,9 @@ def _numbers(owner: Any, path: str = "") -> Iterator[tuple[str, Number]]:
                 yield from _numbers(value, inner)
 
 
-def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example]) -> None:
+def rehearse(
+    run: Run, learners: Sequence[Learner], examples: Sequence[Example], world: World = ALONE
+) -> None:
     """Play, judge, pay, weigh and differentiate two prompts; raises what the first step would."""
     copied = replace(
         run,
@@ -111,7 +114,7 @@ def rehearse(run: Run, learners: Sequence[Learner], examples: Sequence[Example])
 
     def attempt(wanted: Sequence[Prompt]) -> list[Rollout]:
         few = [prompt.but(rollouts=min(prompt.rollouts, 2)) for prompt in wanted]
-        found = list(play(run.task, few, dict(run.policies)))
+        found = played(world, run.task, few, dict(run.policies), block=64)
         faults = [outcome for outcome in found if isinstance(outcome, Fault)]
         if faults:
             raise DataError(

@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.errors import DataError, ModelError, UsageError
+from trainers.shards import like, whole
 
 TENSOR, ARRAY, FLOAT = "$tensor", "$numpy", "$float"
 DIGESTS = "sha256.json"
@@ -190,9 +191,12 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, role: str) -> dict[str, Tensor]:
-    """An optimizer's state by name; its settings are the recipe's. Counts become tensors."""
+    """An optimizer's state by name; its settings are the recipe's. Counts become tensors.
+
+    With shards, a meeting.
+    """
     return {
-        f"optimizer.{role}.{number}.{name}": torch.tensor(x) if isinstance(x, int) else x
+        f"optimizer.{role}.{number}.{name}": torch.tensor(x) if isinstance(x, int) else whole(x)
         for number, weight in enumerate(_learning(optimizer))
         for name, x in optimizer.state.get(weight, {}).items()
     }
@@ -204,11 +208,16 @@ def restore_optimizer(
     """Give an optimizer the state that `optimizer_tensors` took."""
     state: dict[int, dict[str, Tensor | int]] = {}
     prefix = f"optimizer.{role}."
+    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
     for key, x in tensors.items():
         if key.startswith(prefix):
             number, _, name = key.removeprefix(prefix).partition(".")
-            count = x.dim() == 0 and x.dtype == torch.int64
-            state.setdefault(int(number), {})[name] = int(x) if count else x
+            if x.dim() == 0 and x.dtype == torch.int64:
+                state.setdefault(int(number), {})[name] = int(x)
+                continue
+            weight = learning[int(number)]
+            held = like(x, weight) if x.shape == weight.shape else x
+            state.setdefault(int(number), {})[name] = held
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

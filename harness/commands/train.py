@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,8 +42,8 @@ def run(
     test_limit: Annotated[int | None, Flag("--test-limit", min=1)] = None,
     lora: Annotated[int, Flag(min=0, help="rank of an adapter to learn; 0: all weights")] = 0,
     dtype: Annotated[
-        str, Flag(help="of the computation, float32 or bfloat16; what learns is float32")
-    ] = "float32",
+        str, Flag(help="of the computation: float32, bfloat16, auto; what learns is float32")
+    ] = "auto",
     checkpointing: Annotated[bool, Flag("--checkpointing", help="less memory, more time")] = False,
     packing: Annotated[
         bool, Flag("--packing/--no-packing", help="review without padding between texts")
@@ -55,8 +56,17 @@ def run(
         Flag(min=1, help="tokens of a micro-batch; default: as many as fit into memory"),
     ] = None,
     device: Annotated[str, Flag()] = "auto",
+    compiled: Annotated[bool, Flag("--compile", help="compile the layers")] = False,
+    kernels: Annotated[str, Flag(help="torch, or liger on a card")] = "torch",
+    tf32: Annotated[bool, Flag("--tf32", help="faster float32 products on a card")] = False,
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1, help="answers at once")] = 64,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    processes: Annotated[
+        int, Flag(min=1, help="on this machine, one a card; torchrun works too")
+    ] = 1,
+    sharding: Annotated[
+        str, Flag(help="none, or fsdp: weights spread over the processes")
+    ] = "none",
     roles: Annotated[list[str] | None, Flag("--role", help="ROLE=MODEL, for further roles")] = None,
     report_to: Annotated[
         list[str] | None, Flag("--report-to", help="tensorboard, wandb, trackio; JSON lines always")
@@ -85,52 +95,68 @@ def run(
     boxing.choose(sandbox, cache=verdict_cache)
     from harness.commands import training
     from trainers.loop import Plan
+    from trainers.world import joined
     from trainers.written import change
 
-    found = change(registry.recipe(recipe), settings or ())
-    given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
-    found = found.but(**{key: value for key, value in given.items() if value is not None})
-    job = training.Job(
-        task=registry.task(task),
-        recipe=found,
-        model=model,
-        roles=training.named_models(roles or ()),
-        plan=Plan(
-            seed=seed,
-            limit=limit,
-            dev_every=dev_every,
-            dev_rollouts=dev_rollouts,
-            dev_limit=dev_limit,
-            save_every=save_every,
-            keep=keep,
-            keep_best=keep_best,
-            positions=positions,
-            report_to=tuple(report_to or ()),
-        ),
-        options=ModelOptions(
-            dtype=dtype,
-            device=device,
-            batch_size=batch_size,
-            chat=chat,
-            allow_pickle=allow_pickle,
-            trust_remote_code=trust_remote_code,
-            output=output,
-        ),
-        place=task,
-        lora=lora,
-        checkpointing=checkpointing,
-        packing=packing,
-        sharing=sharing,
-    )
-    if dry_run:
-        screen.emit(job.described())
-        return
-    tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
-    report = training.carry_out(job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]])
-    if as_json:
-        screen.emit(report)
-    else:
-        present(report, task)
+    if processes > 1 and "RANK" not in os.environ:
+        from trainers.launch import launch
+
+        sys.exit(launch(processes, sys.argv[1:]))
+    with joined() as world:
+        found = change(registry.recipe(recipe), settings or ())
+        given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
+        found = found.but(**{key: value for key, value in given.items() if value is not None})
+        job = training.Job(
+            task=registry.task(task),
+            recipe=found,
+            model=model,
+            roles=training.named_models(roles or ()),
+            plan=Plan(
+                seed=seed,
+                limit=limit,
+                dev_every=dev_every,
+                dev_rollouts=dev_rollouts,
+                dev_limit=dev_limit,
+                save_every=save_every,
+                keep=keep,
+                keep_best=keep_best,
+                positions=positions,
+                report_to=tuple(report_to or ()),
+            ),
+            options=ModelOptions(
+                dtype=dtype,
+                device=device,
+                batch_size=batch_size,
+                chat=chat,
+                allow_pickle=allow_pickle,
+                trust_remote_code=trust_remote_code,
+                output=output,
+            ),
+            place=task,
+            lora=lora,
+            checkpointing=checkpointing,
+            packing=packing,
+            sharing=sharing,
+            world=world,
+            sharding=sharding,
+            compiled=compiled,
+            kernels=kernels,
+            tf32=tf32,
+        )
+        if dry_run:
+            if world.first:
+                screen.emit(job.described())
+            return
+        tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
+        report = training.carry_out(
+            job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]]
+        )
+        if not world.first:
+            return
+        if as_json:
+            screen.emit(report)
+        else:
+            present(report, task)
 
 
 def present(report: dict[str, Any], task: str) -> None:

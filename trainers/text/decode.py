@@ -21,6 +21,7 @@ from harness.models import Sampling
 from trainers.engine import Drawn, Job
 from trainers.text.cache import is_plain, prefill_cache, spread
 from trainers.text.draw import draw
+from trainers.text.graphs import Frame, Frames, bucket
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,11 +45,17 @@ def decode(
     *,
     rows: int,
     ends: frozenset[int],
+    frames: Frames | None = None,
 ) -> Iterator[tuple[Job, Drawn]]:
-    """Each job with what was drawn for it, as soon as it is finished."""
+    """Each job with what was drawn for it, as soon as it is finished.
+
+    With `frames`, steps of a plain model are read in shapes that do not change.
+    """
     plain = is_plain(model)
     for batch in plan([len(job.ids) for job in jobs], rows):
-        yield from _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain).run()
+        decoding = _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain)
+        decoding.frames = frames if plain else None
+        yield from decoding.run()
 
 
 class _Decoding:
@@ -75,6 +82,8 @@ class _Decoding:
         for number, job in enumerate(jobs):
             table[: job.budget, number] = np.random.default_rng(job.entropy).random(job.budget)
         self.uniforms: Float[Tensor, "S B"] = torch.from_numpy(table).to(model.device)
+        self.frames: Frames | None = None
+        self.frame: Frame | None = None
 
     def run(self) -> Iterator[tuple[Job, Drawn]]:
         with torch.inference_mode():
@@ -88,6 +97,9 @@ class _Decoding:
             if not self.alive:
                 return
             with torch.inference_mode():
+                if self.frames is not None:
+                    logits = self._replay(ids, cache, self.frames)
+                    continue
                 ids = self._leave(ids, cache)
                 logits = self._forward(ids, cache)
 
@@ -148,6 +160,20 @@ class _Decoding:
         self.mask = self.mask.index_select(0, index)
         self.lengths = self.lengths.index_select(0, index)
         return ids.index_select(0, index)
+
+    def _replay(self, ids: Int[Tensor, " B"], cache: Cache, frames: Frames) -> Float[Tensor, "A V"]:
+        """A step in a frame; finished rows leave once a smaller frame holds the others."""
+        if self.frame is None:
+            self.frame = frames.of(cache, len(self.rows), self.mask.shape[1])
+            self.frame.fill(cache, self.mask, self.seen)
+            cache.layers.clear()
+        elif bucket(len(self.alive)) <= bucket(len(self.rows)) // 2:
+            kept = [place for place, number in enumerate(self.rows) if number in self.alive]
+            index = torch.tensor(kept, device=ids.device)
+            self.rows = [self.rows[place] for place in kept]
+            ids = ids.index_select(0, index)
+            self.frame = frames.smaller(self.frame, index)
+        return self.frame.step(ids)
 
     def _forward(self, ids: Int[Tensor, " B"], cache: Cache) -> Float[Tensor, "B V"]:
         self.seen += 1

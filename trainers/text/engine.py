@@ -16,10 +16,13 @@ from trainers.engine import Drawn, Job
 from trainers.text import weights
 from trainers.text.decode import decode
 from trainers.text.fused import Fused, agrees, fits
+from trainers.text.graphs import Frames
 from trainers.text.settings import TextSettings
 from trainers.text.stream import Limits, Stream
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from trainers.text.load import Loaded
 
 
@@ -45,7 +48,10 @@ class TorchEngine:
     independent = False
     """Sums depend in their last bits on the shape of the batch."""
 
-    def __init__(self, loaded: Loaded, settings: TextSettings) -> None:
+    def __init__(
+        self, loaded: Loaded, settings: TextSettings, twin: PreTrainedModel | None = None
+    ) -> None:
+        """`twin` is what answers where the weights are spread over processes."""
         self.loaded = loaded
         self.settings = settings
         self.stamp: list[int] = []
@@ -57,18 +63,24 @@ class TorchEngine:
         self.dtype = dtype or str(model.dtype).removeprefix("torch.")
         """What is multiplied."""
         self.copied = dtype is not None
-        if settings.fused and fits(model):
+        card = model.device.type == "cuda"
+        self.frames: Frames | None = None
+        """Steps replayed as CUDA graphs: a card waits longer for its orders than for their work."""
+        if twin is None and settings.fused and not (card and settings.graphs) and fits(model):
             fused = Fused(model, getattr(torch, dtype) if dtype else model.dtype)
             self.stamp = self._stamp()
             self.fused = fused if agrees(fused, model) else None
         if self.fused is None:
-            self.model = weights.sampling_copy(loaded, dtype)
+            self.model = weights.sampling_copy(loaded, dtype) if twin is None else twin
+            if card and settings.graphs and twin is not loaded.model:
+                self.frames = Frames(self.model)
 
     def draw(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
         """Each job with what was drawn for it, as soon as it is finished."""
         rows, ends = self.settings.batch_size, self.loaded.ends
         if self.fused is None:
-            yield from decode(self.model, jobs, sampling, rows=rows, ends=ends)
+            frames = self.frames
+            yield from decode(self.model, jobs, sampling, rows=rows, ends=ends, frames=frames)
             return
         if not self.copied and self.stamp != self._stamp():
             self.refresh()  # the weights themselves answer, as they are now

@@ -55,6 +55,15 @@ class TextSettings:
     """What draws: see `trainers/engine.py`. Only `torch` can learn."""
     fused: bool = True
     """Decode Llama-like models without transformers' forward (see `fused.py`)."""
+    compiled: bool = False
+    """Compile the decoder layers: fewer and larger kernels, after a minute or more."""
+    graphs: bool = True
+    """On a card: replay a decode step as one CUDA graph (see `graphs.py`)."""
+    kernels: Literal["torch", "liger"] = "torch"
+    """`liger`: norms, rotations and gates by Liger's kernels, on a card."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """`fsdp` spreads the weights over the processes of the run, for models that fit on no card.
+    Answers then come from a whole copy in `sample_dtype` where it fits, else from the shards."""
     adapter: LoRA | None = None
     chat: bool = True
     """False: no chat template; messages are joined by blank lines."""
@@ -83,6 +92,10 @@ class TextSettings:
                 f"head_chunk = {self.head_chunk}, padding_side = {self.padding_side}; the chunk "
                 "is at least 1 step, the side left or right"
             )
+        if self.sharding not in ("none", "fsdp"):
+            raise UsageError(f"no sharding '{self.sharding}'; there are none and fsdp")
+        if self.kernels not in ("torch", "liger"):
+            raise UsageError(f"no kernels '{self.kernels}'; there are torch and liger")
         known = ("auto", "float32", "bfloat16", "float16")
         for name in (self.dtype, self.sample_dtype):
             if name is not None and name not in known:
