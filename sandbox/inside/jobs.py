@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from sandbox import frames
-from sandbox.inside import halves
+from sandbox.inside import halves, runner
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
-PLAIN = frames.pack({"kind": "stdin"})
+PLAIN = frames.HEAD.pack(len(runner.PLAIN)) + runner.PLAIN
 HELD_BACK = 0.1
 """Seconds for which results of quick tests wait for one another."""
 LARGE = 1 << 20
+QUICK = 0.004
+"""Seconds for which a test may go unobserved: less than any limit is measured by."""
 
 
 def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
@@ -79,6 +81,7 @@ def _watch(keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, An
     asked, text = _asked(test, limits)
     child.begin(asked, text)
     start = time.monotonic()
+    keeper.wait([child], min(QUICK, limits["wall"], limits["cpu"]), quick=True)
     seen: Seen | None = None
     while seen is None:
         wall, cpu = time.monotonic() - start, child.cpu() - child.cpu_before
