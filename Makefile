@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-sandbox test-hostile new-task new-recipe clean
 
 setup: $(READY)
 
@@ -50,6 +50,12 @@ coverage: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+
+bench-sandbox: $(READY)
+	$(BIN)/python tests/bench/sandbox.py --write results/bench_sandbox.md
+
+test-hostile: $(READY)
+	$(BIN)/python tests/bench/hostile.py
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

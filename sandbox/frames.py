@@ -44,7 +44,12 @@ def length(head: bytes, largest: int = LARGEST) -> int:
 
 def send(descriptor: int, value: Any) -> None:
     """Write one frame, blocking."""
-    rest = memoryview(pack(value))
+    write(descriptor, pack(value))
+
+
+def write(descriptor: int, data: bytes | bytearray) -> None:
+    """Write all of it, blocking."""
+    rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 

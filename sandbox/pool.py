@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any
 
-from sandbox.types import Pool, Program, Result, Run
-from sandbox.wire import pool_of
+from sandbox.types import Program, Result, Run
+from sandbox.wire import Kind, pool_of
 from sandbox.worker import Worker
 
 LIFE = 1000
@@ -66,12 +66,6 @@ class Gate:
                 self._changed.notify_all()
 
 
-class Starter(Protocol):
-    """How a pool's boxes come to be; Broken where one does not start."""
-
-    def __call__(self, pool: Pool) -> Worker: ...
-
-
 @dataclass(frozen=True)
 class Job:
     """A program, whether anybody still waits for it, and where its result goes."""
@@ -82,12 +76,22 @@ class Job:
 
 
 class Workers:
-    """`count` threads, each with at most one box for each pool, started when first needed."""
+    """`count` threads, each with at most one box of each kind, started when first needed.
 
-    def __init__(self, backend: str, count: int, start: Starter) -> None:
+    `start` makes a box that holds, or raises; `choose` says which kind a program needs.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        count: int,
+        start: Callable[[Any], Worker],
+        choose: Callable[[Program], Kind] = pool_of,
+    ) -> None:
         if count < 1:
             raise ValueError(f"workers={count}; at least one is needed")
-        self._backend, self._count, self._start = backend, count, start
+        self._backend, self._count = backend, count
+        self._start, self._choose = start, choose
         self._fresh()
 
     def _fresh(self) -> None:
@@ -129,7 +133,7 @@ class Workers:
 
     def _work(self) -> None:
         """A thread's life. Boxes die with the thread that started them, so it is never shared."""
-        boxes: dict[Pool, Worker] = {}
+        boxes: dict[Kind, Worker] = {}
         try:
             while (job := self._jobs.get()) is not None:
                 if job.wanted():
@@ -138,9 +142,9 @@ class Workers:
             for box in boxes.values():
                 box.close()
 
-    def _result(self, program: Program, boxes: dict[Pool, Worker]) -> Result:
+    def _result(self, program: Program, boxes: dict[Kind, Worker]) -> Result:
         """The program's runs; a fault is tried once more on a new box, then it is SE."""
-        pool = pool_of(program)
+        pool = self._choose(program)
         runs: list[Run] = []
         notes: list[str] = []
         if len(program.source.encode("utf-8", "surrogatepass")) > program.limits.source:
@@ -161,7 +165,7 @@ class Workers:
         runs.append(Run("SE", detail=notes[-1]))
         return Result(tuple(runs), self._backend, (), "", tuple(notes))
 
-    def _box(self, pool: Pool, boxes: dict[Pool, Worker]) -> Worker:
+    def _box(self, pool: Kind, boxes: dict[Kind, Worker]) -> Worker:
         box = boxes.get(pool)
         if box is not None and box.jobs >= LIFE:
             boxes.pop(pool).close()
@@ -172,7 +176,7 @@ class Workers:
 
     def _complete(self, program: Program, box: Worker, runs: list[Run], notes: list[str]) -> None:
         """Append the runs that are still missing."""
-        pool = pool_of(program)
+        pool = self._choose(program)
         while len(runs) < len(program.tests) and not _stopped(program, runs):
             first = len(runs)
             with self._gate.shared():

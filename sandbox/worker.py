@@ -1,6 +1,6 @@
 """One box as the supervisor sees it: something that was started and speaks frames over two pipes.
 
-A backend differs in how a box is started (`Start`): a process here, a container elsewhere. All that
+A backend differs in how a box is started: a process here, a container elsewhere. All that
 comes out of it is checked; a box that says nothing for too long, or nonsense, is ended.
 """
 
@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from sandbox import frames
-from sandbox.types import Pool, Program, Run
-from sandbox.wire import BadReply, job_of, run_of
+from sandbox.cgroup import Group
+from sandbox.types import Program, Run
+from sandbox.wire import BadReply, Kind, job_of, run_of
 
 READY = 120.0
 """Seconds until a box has to be ready."""
 GRACE = 60.0
 """Seconds beyond a test's own wall limit after which its keeper counts as stuck."""
+OWN = 1 << 30
+"""Bytes that keeper and zygote may hold."""
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -48,13 +51,13 @@ class Wire(Protocol):
         ...
 
 
-Start = Callable[[Pool], Wire]
-
-
 class PipeWire:
-    """A box that is a child process."""
+    """A box that is a child process, with all that it starts in a cgroup if one is given."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: list[str], environment: Mapping[str, str], group: Group | None = None
+    ) -> None:
+        self._group = group
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -70,6 +73,8 @@ class PipeWire:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self.pid = self._process.pid
+        if group is not None:
+            group.add(self.pid)  # it waits for its plan, and has started nothing yet
 
     def write(self, data: bytes) -> None:
         """To the keeper's input, which always reads."""
@@ -98,14 +103,19 @@ class PipeWire:
         said = process.stderr.read() or b""
         process.stdout.close()
         process.stderr.close()
+        if self._group is not None:
+            self._group.remove()
         return said.decode("utf-8", "replace")
 
 
 class Worker:
     """A box that is ready, and what it told of itself."""
 
-    def __init__(self, wire: Wire, plan: Mapping[str, Any]) -> None:
-        self._wire = wire
+    def __init__(
+        self, wire: Wire, plan: Mapping[str, Any], hold: Callable[[int], None] | None = None
+    ) -> None:
+        """`hold` bounds the bytes of the whole box before each program."""
+        self._wire, self._hold = wire, hold
         self._held = b""
         self.jobs = 0
         try:
@@ -124,11 +134,15 @@ class Worker:
         """The layers that are on, sorted."""
         return tuple(sorted(name for name, state in self.layers.items() if state == "on"))
 
-    def run(self, program: Program, pool: Pool, first: int = 0) -> Iterator[Run]:
+    def run(self, program: Program, pool: Kind, first: int = 0) -> Iterator[Run]:
         """The runs from test `first` on, as they end. Broken ends the worker's life."""
         self.jobs += 1
+        job = job_of(program, pool, first)
         try:
-            self._wire.write(frames.pack(job_of(program, pool, first)))
+            if self._hold is not None:
+                # the two halves of a split test, and what the box itself holds
+                self._hold(2 * job["limits"]["memory"] + OWN)
+            self._wire.write(frames.pack(job))
         except OSError as error:
             raise Broken(f"the box is gone: {error}") from None
         seconds = 2 * program.limits.clock + GRACE  # a test may be run twice

@@ -47,7 +47,7 @@ def main() -> None:
     os.dup2(0, 2)
     keeper_pid = os.getpid()
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # the collector of a program then leaves the pages that it shares alone
     child = os.fork()
     if child == 0:
         ours.close()
@@ -71,6 +71,11 @@ def _own_the_pipes() -> tuple[int, int]:
 
 
 def _import_all(plan: dict[str, Any]) -> list[str]:
+    # `random` would seed itself anew in each fork; a program's start seeds it
+    register = os.register_at_fork
+    os.register_at_fork = _nothing
+    importlib.import_module("random")
+    os.register_at_fork = register
     standard = list(sys.path)
     sys.path.extend(plan.get("paths", ()))
     loaded: list[str] = []
@@ -84,6 +89,10 @@ def _import_all(plan: dict[str, Any]) -> list[str]:
     sys.path[:] = standard
     os.environ.clear()
     return [name for name in loaded if name not in WARM]
+
+
+def _nothing(**_: Any) -> None:
+    """Stands in for `os.register_at_fork`."""
 
 
 def _namespaces(off: set[str], layers: dict[str, str]) -> bool:
@@ -120,7 +129,7 @@ def _close_off(
 
     def restrict() -> None:
         nonlocal abi
-        abi = landlock.apply(seen)
+        abi = landlock.apply(seen, rooted=layers.get("pivot_root") == "on")
 
     def give_up() -> None:
         if not inside:  # the zygote of a user namespace needs them, within it
@@ -148,7 +157,8 @@ def _close_off(
     return zygote.Settings(
         rlimits=layers["rlimits"] == "on",
         capabilities=layers["capabilities"] == "on",
-        abi=abi,
+        # a program in a pid namespace of its own sees nobody whom it could signal
+        abi=0 if inside else abi,
         seccomp=calls,
     )
 

@@ -23,8 +23,8 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     with ours, theirs:
         holder = Child(keeper, job, ours.fileno())
         judge = Child(keeper, {**job, "source": test["code"]}, theirs.fileno())
-    holder.begin({"kind": "hold"}, b"")
-    judge.begin({"kind": "judge", "entry": test["entry"]}, b"")
+    holder.begin(frames.pack({"kind": "hold"}), b"")
+    judge.begin(frames.pack({"kind": "judge", "entry": test["entry"]}), b"")
     start = time.monotonic()
     seen: Seen | None = None
     while seen is None:

@@ -13,6 +13,11 @@ from sandbox.inside import halves
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
+PLAIN = frames.pack({"kind": "stdin"})
+HELD_BACK = 0.1
+"""Seconds for which results of quick tests wait for one another."""
+LARGE = 1 << 20
+
 
 def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     """Jobs one after another, until the supervisor or the zygote is gone."""
@@ -22,12 +27,17 @@ def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     while True:
         try:
             job = frames.receive(inbound)
+            told, since = bytearray(), time.monotonic()
             try:
                 for index, seen in _tests(keeper, job):
-                    frames.send(outbound, seen.frame(index))
-                frames.send(outbound, {"end": True})
+                    told += frames.pack(seen.frame(index))
+                    if time.monotonic() - since > HELD_BACK or len(told) > LARGE:
+                        frames.write(outbound, told)
+                        told, since = bytearray(), time.monotonic()
+                told += frames.pack({"end": True})
             except Fault as fault:
-                frames.send(outbound, {"fault": str(fault)})
+                told += frames.pack({"fault": str(fault)})
+            frames.write(outbound, told)
         except (EOFError, OSError, frames.BadFrame, Lost):
             os._exit(0)
 
@@ -95,11 +105,11 @@ def _watch(keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, An
     return measured(seen, child, test, time.monotonic() - start)
 
 
-def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[bytes, bytes]:
     """What is sent to the program process, and what it finds on its input."""
     if test["kind"] == "stdin":
-        return {"kind": "stdin"}, test["text"].encode("utf-8", "surrogatepass")
+        return PLAIN, test["text"].encode("utf-8", "surrogatepass")
     if test["kind"] == "call":
         asked = {"kind": "call", "name": test["name"], "most": limits["stdout"]}
-        return asked, test["arguments"].encode()
-    return {"kind": "weak", "code": test["code"]}, b""
+        return frames.pack(asked), test["arguments"].encode()
+    return frames.pack({"kind": "weak"}), test["code"].encode("utf-8", "surrogatepass")

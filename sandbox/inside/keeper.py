@@ -18,7 +18,7 @@ from typing import Any
 
 from sandbox import frames
 from sandbox.inside import runner
-from sandbox.inside.zygote import BORN, GONE
+from sandbox.inside.zygote import ASKED, BORN, GONE
 
 TICK = 0.25
 """Seconds between looks at the clocks, at most."""
@@ -41,6 +41,9 @@ class Child:
         self.err, err = os.pipe()
         self.control, control = socket.socketpair()
         self.open = {self.out, self.err, self.control.fileno()}
+        self.poll = keeper.poll
+        for each in self.open:
+            self.poll.register(each, select.POLLIN)
         for each in (self.out, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
@@ -60,18 +63,17 @@ class Child:
             self.control.sendall(frames.pack({key: job[key] for key in ("prefix", "source")}))
         self.control.setblocking(False)
 
-    def begin(self, test: dict[str, Any], text: bytes) -> None:
+    def begin(self, test: bytes, text: bytes) -> None:
         """Fill the input and send the test; a process that does not listen shows by its silence."""
         os.ftruncate(self.input, 0)
         os.lseek(self.input, 0, os.SEEK_SET)
-        view = memoryview(text)
         at = 0
-        while at < len(view):
-            at += os.pwrite(self.input, view[at:], at)
+        while at < len(text):
+            at += os.pwrite(self.input, text[at:] if at else text, at)
         self.stdout, self.stderr = bytearray(), bytearray()
         self.cpu_before = self.cpu()
         with contextlib.suppress(OSError):
-            self.control.send(frames.pack(test))
+            self.control.send(test)
 
     def cpu(self) -> float:
         """CPU seconds so far, by the kernel's clock of the process."""
@@ -84,16 +86,19 @@ class Child:
 
     def read_all(self) -> None:
         """What lies in the pipes now."""
-        while len(self.stdout) <= self.limits["stdout"] and (part := self._read(self.out)):
+        while len(self.stdout) <= self.limits["stdout"]:
+            part = self._read(self.out)
             self.stdout += part
+            if len(part) < CHUNK:  # the pipe is empty
+                break
         kept = self.limits["stderr"]
         for _ in range(64):  # an endless writer must not hold us here
             part = self._read(self.err)
-            if not part:
-                break
             self.stderr += part
             if len(self.stderr) > 2 * kept + CHUNK:
-                del self.stderr[:-kept]
+                del self.stderr[: len(self.stderr) - kept]
+            if len(part) < CHUNK:
+                break
 
     def _read(self, descriptor: int) -> bytes:
         if descriptor not in self.open:
@@ -103,8 +108,14 @@ class Child:
         except BlockingIOError:
             return b""
         if not part:
-            self.open.discard(descriptor)
+            self._ended(descriptor)
         return part
+
+    def _ended(self, descriptor: int) -> None:
+        """Nothing more comes from there."""
+        if descriptor in self.open:
+            self.open.discard(descriptor)
+            self.poll.unregister(descriptor)
 
     def listen(self) -> bytes | None:
         """The next whole answer, if it is there; BadFrame if what came is none."""
@@ -115,11 +126,13 @@ class Child:
                 part = self.control.recv(CHUNK)
                 self.heard += part
                 if not part:
-                    self.open.discard(line)
+                    self._ended(line)
+                if len(part) < CHUNK:
+                    break
         except BlockingIOError:
             pass
         except OSError:
-            self.open.discard(line)
+            self._ended(line)
         while len(self.heard) >= 4:
             size = frames.length(bytes(self.heard[:4]), most)
             if len(self.heard) < 4 + size:
@@ -140,6 +153,8 @@ class Child:
     def close(self) -> None:
         """Give the pipes back; twice does no harm."""
         if self.input >= 0:
+            for each in list(self.open):
+                self._ended(each)
             for each in (self.input, self.out, self.err):
                 os.close(each)
             self.input = -1
@@ -149,8 +164,8 @@ class Child:
 def _limits(job: dict[str, Any]) -> bytes:
     """What the zygote needs to know; the kernel's CPU limit is the last resort, for all tests."""
     limits = job["limits"]
-    asked = {key: limits[key] for key in ("memory", "stack")}
-    return frames.pack({**asked, "cpu": int(limits["cpu"] * len(job["tests"])) + 2})[4:]
+    cpu = int(limits["cpu"] * len(job["tests"])) + 2
+    return ASKED.pack(limits["memory"], cpu, limits["stack"])
 
 
 @dataclass(frozen=True)
@@ -168,6 +183,9 @@ class Keeper:
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
         self.children: dict[int, Child] = {}
+        self.poll = select.poll()
+        self.poll.register(inbound, select.POLLIN)
+        self.poll.register(zygote, select.POLLIN)
 
     def bear(self, asked: bytes, descriptors: list[int]) -> int:
         """A new program process with these descriptors."""
@@ -183,13 +201,7 @@ class Keeper:
 
     def wait(self, children: list[Child], seconds: float) -> None:
         """Until something happens; reads what there is to read."""
-        poll = select.poll()
-        poll.register(self.inbound, select.POLLIN)
-        poll.register(self.zygote, select.POLLIN)
-        for child in children:
-            for each in child.open:
-                poll.register(each, select.POLLIN)
-        found = {ready for ready, _ in poll.poll(max(1, round(seconds * 1000)))}
+        found = {ready for ready, _ in self.poll.poll(max(1, round(seconds * 1000)))}
         if self.inbound in found:
             raise Lost("the supervisor is gone")  # it says nothing while a job runs
         if self.zygote.fileno() in found:

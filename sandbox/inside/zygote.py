@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import json
 import os
 import select
 import signal
@@ -21,6 +20,8 @@ from typing import NoReturn
 from sandbox.inside import runner
 from sandbox.layers import landlock, libc, namespaces, rlimits, seccomp
 
+ASKED = struct.Struct("=QQQ")
+"""Bytes of address space, CPU seconds, bytes of stack."""
 BORN = struct.Struct("=cq")
 GONE = struct.Struct("=cqqddq")
 """b"X", pid, wait status, CPU seconds (user, system), peak resident KiB."""
@@ -80,17 +81,18 @@ def _become_program(message: bytes, descriptors: list[int], settings: Settings) 
     """In the child: its own descriptors, its own layers, then the submission."""
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        asked = json.loads(message)
+        memory, cpu, stack = ASKED.unpack(message)
         # above all targets first, or one could be overwritten before it was moved
         high = [_above(each, 64) for each in descriptors]
         for target, source in enumerate(high):
             os.dup2(source, target)
         os.closerange(len(high), 256)
         if settings.rlimits:
-            rlimits.apply(asked["memory"], asked["cpu"], asked["stack"])
+            rlimits.apply(memory, cpu, stack)
         if settings.capabilities:
             libc.drop_capabilities()
-        landlock.isolate(settings.abi)
+        if settings.abi:
+            landlock.isolate(settings.abi)
         if settings.seccomp is not None:
             settings.seccomp.install()
     except BaseException as error:

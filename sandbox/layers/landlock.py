@@ -29,12 +29,15 @@ def version() -> int:
     return syscall(CREATE, None, 0, VERSION)
 
 
-def apply(seen: View) -> int:
-    """Give up all files but those of the view. Gives the version that was applied."""
+def apply(seen: View, *, rooted: bool) -> int:
+    """Give up all files but those of the view. Gives the version that was applied.
+
+    `rooted`: this process has a root of its own, which shows nothing else; whole folders will do.
+    """
     abi = version()
     rules = _create(_since(FILES, abi), _since(TCP, abi), _since(SCOPES, abi))
     try:
-        for path in seen.readable:
+        for path in seen.mounts if rooted and seen.covers else seen.readable:
             _allow(rules, path, READ_FILE | READ_DIR)
         for path in seen.listable:
             _allow(rules, path, READ_DIR)

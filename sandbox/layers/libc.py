@@ -56,9 +56,11 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str = ""
     checked(result, f"mount {target}")
 
 
+_VERSION = (ctypes.c_uint32 * 2)(0x20080522, 0)
+_NOTHING = (ctypes.c_uint32 * 6)()
+
+
 def drop_capabilities() -> None:
     """No capability in any set; there is none to get back, as nothing is ever executed."""
-    head = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    sets = (ctypes.c_uint32 * 6)()
-    number = {"x86_64": 126, "aarch64": 91}[MACHINE]
-    checked(LIBC.syscall(ctypes.c_long(number), head, sets), "capset")
+    number = ctypes.c_long({"x86_64": 126, "aarch64": 91}[MACHINE])
+    checked(LIBC.syscall(number, _VERSION, _NOTHING), "capset")

@@ -20,7 +20,7 @@ ALLOW = 0x7FFF0000
 KILL = 0x80000000
 REFUSE = 0x00050000
 FILTER = 2
-LOAD, EQUAL, AT_LEAST, MASK, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+LOAD, EQUAL, AT_LEAST, MASK, JUMP, RETURN = 0x20, 0x15, 0x35, 0x54, 0x05, 0x06
 NUMBER, ARCHITECTURE = 0, 4
 CLONE_THREAD = 0x10000
 X32 = 0x40000000
@@ -57,9 +57,11 @@ def _lines(machine: str) -> Iterator[Line]:
     if machine == "x86_64":
         yield (AT_LEAST, 0, 1, X32)
         yield (RETURN, 0, 0, KILL)
-    for number in plain(machine):
-        yield (EQUAL, 0, 1, number)
-        yield (RETURN, 0, 0, ALLOW)
+    numbers = plain(machine)
+    for place, number in enumerate(numbers):
+        yield (EQUAL, len(numbers) - place, 0, number)
+    yield (JUMP, 0, 0, 1)
+    yield (RETURN, 0, 0, ALLOW)
     for name, body in _conditions().items():
         yield (EQUAL, 0, len(body), NUMBERS[machine][name])
         yield from body

@@ -61,7 +61,7 @@ STDIN: Rows = {
                          "    def flush(s):\n        while True: pass\nsys.stdout=O()"),
     "error_text_that_hangs": ("TLE", "class E(Exception):\n    def __str__(s):\n"
                               "        while True: pass\nraise E"),
-    "error_text_too_long": ("RE MLE", "raise ValueError('x'*(1<<27))"),
+    "error_text_too_long": ("RE MLE TLE", "raise ValueError('x'*(1<<27))"),
     "hook_that_hangs": ("TLE", "import sys\ndef h(*a):\n    while True: pass\n"
                         "sys.excepthook=h\nraise ValueError"),
     "clears_modules": ("WA RE", "import sys\nsys.modules.clear()\nprint(4)"),
