@@ -270,6 +270,9 @@ def _note(text: str) -> str:
 
 def verdict(case: Case, run: Run, rule: Comparator) -> tuple[Outcome, Match]:
     """The outcome of one case. The output is a stranger's: any failure to read it is WA."""
+    asserts = isinstance(case.test, Assertions)
+    if asserts and run.status == "RE" and run.detail.startswith("AssertionError"):
+        return "WA", Match(False, run.detail)
     if run.status != "OK":
         return run.status, Match(False, run.detail)
     if isinstance(case.test, Assertions):

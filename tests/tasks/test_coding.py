@@ -257,6 +257,16 @@ def test_no_known_hack_passes_the_assertions_of_humaneval(hack: str) -> None:
         assert verdict.reason in ("WA", "RE")
 
 
+def test_a_failed_assertion_is_a_wrong_answer_and_an_exception_is_not() -> None:
+    task = opened("mbpp")
+    example = problem(task, "11")
+    name = example.inputs["tests"][0].removeprefix("assert ").partition("(")[0]
+    wrong = task.verify(example, fenced(f"def {name}(s, ch):\n    return 'heo'"))
+    assert (wrong.reason, wrong.scores["tests"]) == ("WA", pytest.approx(1 / 3))
+    raises = task.verify(example, fenced(f"def {name}(s, ch):\n    raise KeyError(s)"))
+    assert (raises.reason, raises.scores["tests"]) == ("RE", 0.0)
+
+
 def passes(task: Task, examples: Sequence[Example]) -> dict[str, Verdict]:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda e: task.verify(e, Completion(task.gold(e))), examples))
