@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sandbox import probe
+from sandbox.cgroup import Group, NoGroup
 from sandbox.errors import SandboxUnavailable
 from sandbox.pool import Workers
 from sandbox.types import Capabilities, Program, Result
@@ -32,6 +33,8 @@ HOW = {
     "no_new_privs": "Linux 3.5 or newer",
     "capabilities": "x86-64 or aarch64",
 }
+_measured: dict[tuple[tuple[str, ...], str], Capabilities] = {}
+_measuring = threading.Lock()
 _open: weakref.WeakSet[LocalBackend] = weakref.WeakSet()
 
 
@@ -50,16 +53,16 @@ class LocalBackend:
         self._off = tuple(off)
         self._python = python
         self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start, kind_of)
-        self._lock = threading.Lock()
-        self._known: Capabilities | None = None
         _open.add(self)
 
     def capabilities(self) -> Capabilities:
         """What works here; measured once, then remembered."""
-        with self._lock:
-            if self._known is None:
-                self._known = self._measured()
-            return self._known
+        asked = (self._off, self._python)
+        with _measuring:
+            found = _measured.get(asked) or self._measured()
+            if found.usable:
+                _measured[asked] = found
+            return found
 
     def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
         """See `sandbox.types.Backend.run`."""
@@ -90,7 +93,19 @@ class LocalBackend:
             folders = {sysconfig.get_path(each) for each in ("purelib", "platlib")}
             modules = PACKAGES if kind == "scientific" else ("numpy",)
             plan |= {"modules": modules, "paths": sorted(folders)}
-        return Worker(PipeWire(zygote_argv(self._python), ENVIRONMENT), plan)
+        group, reason = self._group()
+        wire = PipeWire(zygote_argv(self._python), ENVIRONMENT, group)
+        worker = Worker(wire, plan, group.hold if group else None)
+        worker.layers["cgroup"] = reason
+        return worker
+
+    def _group(self) -> tuple[Group | None, str]:
+        if "cgroup" in self._off:
+            return None, "switched off"
+        try:
+            return Group(), "on"
+        except (NoGroup, OSError) as error:
+            return None, str(error)
 
     def _start(self, kind: Kind) -> Worker:
         """A box that has shown that it holds."""
@@ -116,11 +131,13 @@ class LocalBackend:
             missing = missing_layers(worker.layers)
             leaks = [*probe.leaks(worker), *probe.outlives(worker)]
             missing += tuple(f"a witness got out: {leak}" for leak in leaks)
+            speed = 0.0 if missing else probe.speed(worker)
         except Broken as error:
-            missing = (f"the witness could not be run: {error}",)
+            missing, speed = (f"the witness could not be run: {error}",), 0.0
         finally:
             worker.close()
-        return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
+        told = (worker.layers, missing, worker.interpreter, speed)
+        return Capabilities(self.name, not missing, *told)
 
 
 def missing_layers(layers: dict[str, str]) -> tuple[str, ...]:
@@ -133,6 +150,14 @@ def missing_layers(layers: dict[str, str]) -> tuple[str, ...]:
     if not any(layers.get(name) == "on" for name in EITHER):
         missing.append(" or ".join(told(name) for name in EITHER))
     return tuple(missing)
+
+
+def _renew() -> None:
+    global _measuring
+    _measuring = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)  # another thread may have held it
 
 
 @atexit.register

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
+from sandbox.cgroup import THREADS
 from sandbox.types import Limits, Program, Run, Stdin
 from sandbox.worker import Broken, Worker
 
@@ -47,7 +48,20 @@ def write():
             pass
     return False
 libc = ctypes.CDLL(None)
+def threads():
+    import threading
+    threading.stack_size(1 << 16)
+    over = threading.Event()
+    try:
+        for _ in range(asked["threads"]):
+            threading.Thread(target=over.wait, daemon=True).start()
+    except RuntimeError:
+        return False
+    finally:
+        over.set()
 act("fork", fork)
+if asked["threads"]:
+    act("threads", threads)
 act("socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
 act("local socket", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
 act("read", read)
@@ -77,7 +91,14 @@ ACTS = {
 }
 """What is tried, and the layer that has to refuse it."""
 LIMITS = Limits(cpu=5.0, wall=60.0, memory=256 << 20)
-SPIN = Program("while True: pass", (Stdin(""),), Limits(cpu=0.1, wall=60.0))
+SPIN = Program("while True: pass", (Stdin(""),), Limits(cpu=0.03, wall=60.0))
+LOOP = Program(
+    "n = 0\nfor k in range(200000): n = (n * 31 + k) % 1000003\nprint(n)",
+    (Stdin(""),) * 3,
+    Limits(cpu=30.0, wall=300.0),
+)
+REFERENCE = 0.015
+"""CPU seconds of the loop on the reference machine: 2 virtual cores of an EPYC, CPython 3.11."""
 LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/bin/true", "/bin/sh")
 
 
@@ -91,15 +112,17 @@ def leaks(worker: Worker) -> list[str]:
             "name": f"witness-{os.getpid()}",
             "memory": 4 << 30 if worker.modules else LIMITS.memory,
             "execute": LOADERS,
+            "threads": THREADS if worker.layers.get("cgroup") == "on" else 0,
         }
         run = _alone(worker, Program(WITNESS, (Stdin(json.dumps(asked)),), LIMITS))
         for each in asked["write"]:
             with contextlib.suppress(OSError):
                 (Path(each) / asked["name"]).unlink()
     told, ended = _read(run)
+    acts = {**ACTS, "threads": "cgroup"} if asked["threads"] else ACTS
     found = [
         f"{act}: {told.get(act, 'not tried')} (held by {layer})"
-        for act, layer in ACTS.items()
+        for act, layer in acts.items()
         if not told.get(act, "").startswith("refused")
     ]
     if not ended:
@@ -111,6 +134,14 @@ def outlives(worker: Worker) -> list[str]:
     """Whether a program that never ends is ended."""
     run = _alone(worker, SPIN)
     return [] if run.status == "TLE" else [f"cpu: {run.status} {run.detail} (held by the keeper)"]
+
+
+def speed(worker: Worker) -> float:
+    """How fast this machine is, by the quickest of three runs of a fixed loop."""
+    runs = list(worker.run(LOOP, "lean"))
+    if [run.status for run in runs] != ["OK"] * 3:
+        raise Broken(f"the loop that measures speed ended as {runs[-1].status}: {runs[-1].detail}")
+    return REFERENCE / min(run.cpu for run in runs)
 
 
 def _alone(worker: Worker, program: Program) -> Run:

@@ -158,6 +158,11 @@ class Capabilities:
     missing: tuple[str, ...] = ()
     """Required layers that are off, each with how to get it. Not empty: the backend refuses."""
     interpreter: str = ""
+    speed: float = 0.0
+    """CPU seconds of a fixed loop on the reference machine over those here: 2 is twice as fast.
+
+    No limit is scaled by it; it is stored so that verdicts of TLE can be compared. 0: not measured.
+    """
 
 
 @runtime_checkable

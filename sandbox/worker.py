@@ -13,11 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from sandbox import frames
+from sandbox.cgroup import Group
 from sandbox.types import Program, Run
 from sandbox.wire import BadReply, Kind, job_of, run_of
 
@@ -25,6 +26,8 @@ READY = 120.0
 """Seconds until a box has to be ready."""
 GRACE = 60.0
 """Seconds beyond a test's own wall limit after which its keeper counts as stuck."""
+OWN = 1 << 30
+"""Bytes that keeper and zygote may hold."""
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -49,9 +52,12 @@ class Wire(Protocol):
 
 
 class PipeWire:
-    """A box that is a child process."""
+    """A box that is a child process, with all that it starts in a cgroup if one is given."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: list[str], environment: Mapping[str, str], group: Group | None = None
+    ) -> None:
+        self._group = group
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -67,6 +73,8 @@ class PipeWire:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self.pid = self._process.pid
+        if group is not None:
+            group.add(self.pid)  # it waits for its plan, and has started nothing yet
 
     def write(self, data: bytes) -> None:
         """To the keeper's input, which always reads."""
@@ -95,14 +103,19 @@ class PipeWire:
         said = process.stderr.read() or b""
         process.stdout.close()
         process.stderr.close()
+        if self._group is not None:
+            self._group.remove()
         return said.decode("utf-8", "replace")
 
 
 class Worker:
     """A box that is ready, and what it told of itself."""
 
-    def __init__(self, wire: Wire, plan: Mapping[str, Any]) -> None:
-        self._wire = wire
+    def __init__(
+        self, wire: Wire, plan: Mapping[str, Any], hold: Callable[[int], None] | None = None
+    ) -> None:
+        """`hold` bounds the bytes of the whole box before each program."""
+        self._wire, self._hold = wire, hold
         self._held = b""
         self.jobs = 0
         try:
@@ -124,8 +137,12 @@ class Worker:
     def run(self, program: Program, pool: Kind, first: int = 0) -> Iterator[Run]:
         """The runs from test `first` on, as they end. Broken ends the worker's life."""
         self.jobs += 1
+        job = job_of(program, pool, first)
         try:
-            self._wire.write(frames.pack(job_of(program, pool, first)))
+            if self._hold is not None:
+                # the two halves of a split test, and what the box itself holds
+                self._hold(2 * job["limits"]["memory"] + OWN)
+            self._wire.write(frames.pack(job))
         except OSError as error:
             raise Broken(f"the box is gone: {error}") from None
         seconds = 2 * program.limits.clock + GRACE  # a test may be run twice
@@ -178,10 +195,13 @@ def zygote_argv(python: str = sys.executable, house: str = str(HOUSE)) -> list[s
     """The command line of a box: no site, no user folder, no current folder on the path.
 
     `house` is the folder that holds the package `sandbox`; it leaves the path once all is imported.
+    What `threading` and `random` would do in each fork is for forks of many threads, and left out:
+    it takes a third of a millisecond, and a program's start seeds the random numbers.
     """
     start = (
-        f"import sys; sys.path.insert(0, {house!r}); from sandbox.inside import boot; "
-        "del sys.path[0]; boot.main()"
+        f"import os, sys; sys.path.insert(0, {house!r}); register = os.register_at_fork; "
+        "os.register_at_fork = lambda **_: None; from sandbox.inside import boot; "
+        "os.register_at_fork = register; del sys.path[0], register; boot.main()"
     )
     return [python, "-S", "-s", "-P", "-B", "-c", start]
 

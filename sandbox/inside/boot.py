@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from sandbox import frames
-from sandbox.inside import jobs, zygote
+from sandbox.inside import jobs, runner, zygote
 from sandbox.layers import landlock, libc, namespaces, seccomp, view
 
 WARM = (
@@ -46,6 +46,7 @@ def main() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     os.dup2(0, 2)
     keeper_pid = os.getpid()
+    runner.rehearse()
     gc.collect()
     gc.freeze()  # the collector of a program then leaves the pages that it shares alone
     child = os.fork()
@@ -71,11 +72,6 @@ def _own_the_pipes() -> tuple[int, int]:
 
 
 def _import_all(plan: dict[str, Any]) -> list[str]:
-    # `random` would seed itself anew in each fork; a program's start seeds it
-    register = os.register_at_fork
-    os.register_at_fork = _nothing
-    importlib.import_module("random")
-    os.register_at_fork = register
     standard = list(sys.path)
     sys.path.extend(plan.get("paths", ()))
     loaded: list[str] = []
@@ -89,10 +85,6 @@ def _import_all(plan: dict[str, Any]) -> list[str]:
     sys.path[:] = standard
     os.environ.clear()
     return [name for name in loaded if name not in WARM]
-
-
-def _nothing(**_: Any) -> None:
-    """Stands in for `os.register_at_fork`."""
 
 
 def _namespaces(off: set[str], layers: dict[str, str]) -> bool:

@@ -17,6 +17,8 @@ PLAIN = frames.pack({"kind": "stdin"})
 HELD_BACK = 0.1
 """Seconds for which results of quick tests wait for one another."""
 LARGE = 1 << 20
+QUICK = 0.004
+"""Seconds for which a test may go unobserved: less than any limit is measured by."""
 
 
 def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
@@ -79,6 +81,7 @@ def _watch(keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, An
     asked, text = _asked(test, limits)
     child.begin(asked, text)
     start = time.monotonic()
+    keeper.wait([child], min(QUICK, limits["wall"], limits["cpu"]), quick=True)
     seen: Seen | None = None
     while seen is None:
         wall, cpu = time.monotonic() - start, child.cpu() - child.cpu_before

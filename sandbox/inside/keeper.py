@@ -41,9 +41,11 @@ class Child:
         self.err, err = os.pipe()
         self.control, control = socket.socketpair()
         self.open = {self.out, self.err, self.control.fileno()}
-        self.poll = keeper.poll
-        for each in self.open:
-            self.poll.register(each, select.POLLIN)
+        self.polls = {self.out: [keeper.poll], self.err: [keeper.poll]}
+        self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
+        for each, polls in self.polls.items():
+            for poll in polls:
+                poll.register(each, select.POLLIN)
         for each in (self.out, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
@@ -115,7 +117,8 @@ class Child:
         """Nothing more comes from there."""
         if descriptor in self.open:
             self.open.discard(descriptor)
-            self.poll.unregister(descriptor)
+            for poll in self.polls[descriptor]:
+                poll.unregister(descriptor)
 
     def listen(self) -> bytes | None:
         """The next whole answer, if it is there; BadFrame if what came is none."""
@@ -183,9 +186,10 @@ class Keeper:
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
         self.children: dict[int, Child] = {}
-        self.poll = select.poll()
-        self.poll.register(inbound, select.POLLIN)
-        self.poll.register(zygote, select.POLLIN)
+        self.poll, self.quick = select.poll(), select.poll()
+        for poll in (self.poll, self.quick):
+            poll.register(inbound, select.POLLIN)
+            poll.register(zygote, select.POLLIN)
 
     def bear(self, asked: bytes, descriptors: list[int]) -> int:
         """A new program process with these descriptors."""
@@ -199,9 +203,14 @@ class Keeper:
                 return BORN.unpack(message)[1]
             self._bury(message)
 
-    def wait(self, children: list[Child], seconds: float) -> None:
-        """Until something happens; reads what there is to read."""
-        found = {ready for ready, _ in self.poll.poll(max(1, round(seconds * 1000)))}
+    def wait(self, children: list[Child], seconds: float, *, quick: bool = False) -> None:
+        """Until something happens; reads what there is to read.
+
+        `quick`: output alone does not count. A test of a few milliseconds then wakes us once, and
+        what it printed waits in the pipe.
+        """
+        poll = self.quick if quick else self.poll
+        found = {ready for ready, _ in poll.poll(max(1, round(seconds * 1000)))}
         if self.inbound in found:
             raise Lost("the supervisor is gone")  # it says nothing while a job runs
         if self.zygote.fileno() in found:

@@ -23,10 +23,10 @@ import heapq
 import itertools
 import json
 import math
+import opcode
 import operator
 import os
 import random
-import re
 import resource
 import signal
 import string
@@ -44,19 +44,18 @@ CONTROL = 3
 FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
+REHEARSALS = 40
 SEED = 20_230_501
 _getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal
 """The one of `signal` makes an enumeration's member of each answer."""
 SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
 WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
 """Modules that a program may have changed so that it would meet its own change."""
-MEDDLING = re.compile(
-    r"^\s*(?!self\b|cls\b)[\w.\[\]]+\.\w+\s*[^\w\s=(]*=[^=]|[;:]\s*[\w.]+\.\w+\s*=[^=]"
-    r"|setattr|__dict__|\bvars\b|\bglobals\b|\bexec\b|\beval\b|__import__|import_module|builtins"
-    r"|\bmodules\b|\bdel\b|\bctypes\b|\bgc\b",
-    re.M,
-)
-"""What a source that changes modules or built-in names has to contain."""
+MEDDLING = (
+    "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules ctypes gc."
+).split()
+"""One of these, or an attribute that is set, is in every source that changes a module."""
+STORES = (opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"])
 RECURSION, DIGITS = 1000, 4300
 TOLD = 2000
 """Characters of an error that are sent."""
@@ -98,6 +97,23 @@ class Exit:
 _built_in.update(exit=Exit("exit"), quit=Exit("quit"))
 
 
+def rehearse() -> None:
+    """Play an empty program a few times, before any is there.
+
+    The interpreter writes into code that it has not run often yet, and every program process would
+    copy the pages that this touches.
+    """
+    streams = (os.fstat(0).st_ino, os.fstat(1).st_ino)
+    job = {"prefix": "", "source": "pass"}
+    for _ in range(REHEARSALS):
+        frames.unpack(frames.pack(job)[frames.HEAD.size :])
+        code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
+        _stores(code)
+        _refresh()
+        _conduct(_stdin, code, code, {"kind": "stdin"})
+        _reusable(streams, False)
+
+
 def serve() -> NoReturn:
     """Greet, take the job, answer each test, until the keeper closes the line."""
     try:
@@ -117,7 +133,7 @@ def _serve() -> None:
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    meddling = MEDDLING.search(job["source"]) is not None
+    meddling = any(word in job["source"] for word in MEDDLING) or _stores(code)
     play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
     while True:
         try:
@@ -329,6 +345,15 @@ def _end() -> None:
 def _threads() -> bool:
     """Whether there are threads, or what waits for them at exit."""
     return bool(_thread._count() or len(threading._threading_atexits) > len(_waiting))  # type: ignore
+
+
+def _stores(code: types.CodeType) -> bool:
+    """Whether an attribute is set on anything but the first argument of a method."""
+    operations = code.co_code[::2]
+    own = code.co_varnames[:1] == ("self",)
+    return (not own and any(each in operations for each in STORES)) or any(
+        _stores(each) for each in code.co_consts if isinstance(each, types.CodeType)
+    )
 
 
 def _meddled() -> bool:

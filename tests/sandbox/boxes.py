@@ -55,6 +55,11 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def groups(pid: int) -> list[Path]:
+    """The cgroups of the boxes of one harness."""
+    return [path for path in Path("/sys/fs/cgroup").glob(f"**/sandbox-{pid}-*") if path.is_dir()]
+
+
 def all_gone(pids: set[int], seconds: float = 30.0) -> bool:
     """Whether all of them end within that time."""
     until = time.monotonic() + seconds

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from sandbox.errors import BadProgram, SandboxUnavailable
 from sandbox.local import LocalBackend
 from sandbox.open import open_backend
 from sandbox.types import Backend, Call, Limits, Program, Stdin
-from tests.sandbox.boxes import all_gone, descendants, one, results, runs, stdin
+from tests.sandbox.boxes import all_gone, descendants, groups, one, results, runs, stdin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boxes need Linux")
 ADD = "print(sum(map(int, input().split())))"
@@ -239,6 +240,7 @@ def test_results_name_what_ran_them(box: Backend):
     assert {"rlimits", "no_new_privs", "seccomp"} <= set(result.layers)
     assert result.interpreter.startswith(sys.implementation.name)
     assert box.capabilities().usable
+    assert 0.001 < box.capabilities().speed < 1000
     assert isinstance(box, Backend)
 
 
@@ -278,11 +280,26 @@ def test_a_closed_backend_has_left_nothing_and_works_again():
     assert one(backend, stdin(ADD, "1 2\n")).stdout == b"3\n"
     boxes = descendants() - before
     assert boxes
+    assert bool(groups(os.getpid())) == ("cgroup" in results(backend, [stdin("")])[0].layers)
+    mounts = Path("/proc/self/mounts").read_text()
     backend.close()
     backend.close()
     assert all_gone(boxes)
+    assert mounts == Path("/proc/self/mounts").read_text()
     assert one(backend, stdin(ADD, "1 2\n")).stdout == b"3\n"
     backend.close()
+
+
+def test_threads_in_a_box_have_an_end_that_is_the_programs_own(box: Backend):
+    source = (
+        "import threading\nthreading.stack_size(1 << 16)\nover = threading.Event()\n"
+        "try:\n    while True: threading.Thread(target=over.wait, daemon=True).start()\n"
+        "finally: over.set()"
+    )
+    bomb = stdin(source, limits=Limits(cpu=5, wall=60, memory=256 << 20))
+    found = results(box, [bomb, stdin(ADD, "1 2\n")] * 2)
+    assert [result.runs[0].status for result in found] == ["RE", "OK"] * 2
+    assert "start new thread" in found[0].runs[0].detail
 
 
 def test_who_stops_listening_stops_the_rest():
