@@ -85,8 +85,9 @@ def test_every_attempt_to_get_out_is_refused(backend: DockerBackend):
 @pytest.mark.docker
 def test_a_container_has_what_the_settings_say(client: Any):
     with DockerBackend(workers=1, box=Box(memory=1 << 30, processes=99)) as backend:
+        before = {container.id for container in ours(client)}
         only(backend, DOUBLE)
-        (container,) = ours(client)
+        (container,) = [each for each in ours(client) if each.id not in before]
         host = container.attrs["HostConfig"]
         user = container.attrs["Config"]["User"]
     assert host["NetworkMode"] == "none"
