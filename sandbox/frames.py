@@ -56,10 +56,15 @@ def write(descriptor: int, data: bytes | bytearray) -> None:
 
 def receive(descriptor: int, largest: int = LARGEST) -> Any:
     """Read one frame, blocking; EOFError where the stream ended before it."""
+    return unpack(body(descriptor, largest))
+
+
+def body(descriptor: int, largest: int = LARGEST) -> bytes:
+    """The same, not unpacked."""
     head = _exactly(descriptor, HEAD.size)
     if not head:
         raise EOFError
-    return unpack(_exactly(descriptor, length(head, largest)))
+    return _exactly(descriptor, length(head, largest))
 
 
 def _exactly(descriptor: int, size: int) -> bytes:

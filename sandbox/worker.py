@@ -209,6 +209,7 @@ def zygote_argv(python: str = sys.executable, house: str = str(HOUSE)) -> list[s
 ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "LC_ALL": "C.UTF-8",
+    "LD_BIND_NOW": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

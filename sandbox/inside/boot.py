@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from sandbox import frames
-from sandbox.inside import jobs, runner, zygote
+from sandbox.inside import jobs, runner, state, zygote
 from sandbox.layers import landlock, libc, namespaces, seccomp, view
 
 WARM = (
@@ -46,6 +46,7 @@ def main() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     os.dup2(0, 2)
     keeper_pid = os.getpid()
+    state.remember()
     runner.rehearse()
     gc.collect()
     gc.freeze()  # the collector of a program then leaves the pages that it shares alone

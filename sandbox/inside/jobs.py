@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from sandbox import frames
-from sandbox.inside import halves
+from sandbox.inside import halves, runner
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
-PLAIN = frames.pack({"kind": "stdin"})
+PLAIN = frames.HEAD.pack(len(runner.PLAIN)) + runner.PLAIN
 HELD_BACK = 0.1
 """Seconds for which results of quick tests wait for one another."""
 LARGE = 1 << 20

@@ -10,108 +10,57 @@ answer is a frame of status, whether the process may be used again, what was fla
 
 from __future__ import annotations
 
-import _thread
 import atexit
-import bisect
 import builtins
-import collections
 import contextlib
-import decimal
-import functools
 import gc
-import heapq
-import itertools
 import json
-import math
-import opcode
-import operator
 import os
-import random
 import resource
-import signal
-import string
 import sys
 import threading
 import types
-import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn, cast
 
 from sandbox import frames
-from sandbox.inside import split
+from sandbox.inside import split, state
 
 CONTROL = 3
 FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
+GREETED = frames.HEAD.pack(1) + GREETING
+PLAIN = b"stdin"
+"""The frame of a test that reads its standard input."""
+PLAIN_TEST = {"kind": "stdin"}
 REHEARSALS = 40
-SEED = 20_230_501
-_getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal
-"""The one of `signal` makes an enumeration's member of each answer."""
-SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
-WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
-"""Modules that a program may have changed so that it would meet its own change."""
-MEDDLING = (
-    "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules ctypes gc."
-).split()
-"""One of these, or an attribute that is set, is in every source that changes a module."""
-STORES = (opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"])
-RECURSION, DIGITS = 1000, 4300
 TOLD = 2000
 """Characters of an error that are sent."""
 
-_names: dict[str, Any] = builtins.__dict__
-_built_in = dict(_names)
-_thresholds = gc.get_threshold()
-_path: list[str] = []
-_finders: list[Any] = []
-_waiting: list[Any] = []
-_filters: list[Any] = []
-_handlers: tuple[Any, ...] = ()
-_modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
-
-
-def remember() -> None:
-    """Note how a new process finds the interpreter; the zygote does, once."""
-    global _handlers
-    _path[:], _finders[:] = sys.path, sys.meta_path
-    _waiting[:] = threading._threading_atexits  # type: ignore[attr-defined]
-    _filters[:] = warnings.filters
-    _handlers = tuple(map(_getsignal, SIGNALS))
-    _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
-
-
-class Exit:
-    """What `exit` and `quit` are where `site` is not loaded."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"Use {self._name}() or Ctrl-D (i.e. EOF) to exit"
-
-    def __call__(self, code: Any = None) -> NoReturn:
-        raise SystemExit(code)
-
-
-_built_in.update(exit=Exit("exit"), quit=Exit("quit"))
-
 
 def rehearse() -> None:
-    """Play an empty program a few times, before any is there.
+    """Play an empty program a few times, before any is there, on descriptors like those to come.
 
     The interpreter writes into code that it has not run often yet, and every program process would
-    copy the pages that this touches.
+    copy the pages that this touches. The last streams made are those of each program's first test.
     """
-    streams = (os.fstat(0).st_ino, os.fstat(1).st_ino)
-    job = {"prefix": "", "source": "pass"}
+    silent = os.open(os.devnull, os.O_RDWR)
+    given = os.memfd_create("input")
+    read, write = os.pipe()
+    for target, source in enumerate((given, write, write)):
+        os.dup2(source, target)
+    own = state.streams()
     for _ in range(REHEARSALS):
-        frames.unpack(frames.pack(job)[frames.HEAD.size :])
-        code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
-        _stores(code)
-        _refresh()
-        _conduct(_stdin, code, code, {"kind": "stdin"})
-        _reusable(streams, False)
+        code = compile("pass", "<solution>", "exec", dont_inherit=True)
+        state.refresh()
+        _conduct(_stdin, code, code, PLAIN_TEST)
+        state.reusable(own, state.may_meddle("pass", code))
+    state.refresh()
+    for target in range(3):
+        os.dup2(silent, target)
+    for each in (silent, given, read, write):
+        os.close(each)
 
 
 def serve() -> NoReturn:
@@ -123,27 +72,34 @@ def serve() -> NoReturn:
 
 
 def _serve() -> None:
-    _answer(GREETING, "")
-    job = frames.receive(CONTROL)
-    _names.update(_built_in)
-    streams = (os.fstat(0).st_ino, os.fstat(1).st_ino)
+    os.write(CONTROL, GREETED)
+    texts = frames.body(CONTROL)
+    middle = 4 + int.from_bytes(texts[:4], "big")
+    before, source = (
+        part.decode("utf-8", "surrogatepass") for part in (texts[4:middle], texts[middle:])
+    )
+    own = state.streams()
     try:
-        prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
-        code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
+        prefix = compile(before, "<prefix>", "exec", dont_inherit=True)
+        code = compile(source, "<solution>", "exec", dont_inherit=True)
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    meddling = any(word in job["source"] for word in MEDDLING) or _stores(code)
+    meddling = state.may_meddle(source, code)
+    first = True
     play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
     while True:
         try:
-            test = frames.receive(CONTROL)
+            asked = frames.body(CONTROL)
         except EOFError:
             return
-        _refresh()
-        body = play[test["kind"]]
-        status, text, flattened = _conduct(body, prefix, code, test)
-        _answer(status, text, again=_reusable(streams, meddling), flattened=flattened)
+        test = frames.unpack(asked) if asked != PLAIN else PLAIN_TEST
+        if not first:  # the zygote has made the first test's
+            state.refresh()
+        first = False
+        status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
+        again = state.reusable(own, meddling)
+        _answer(status, text, again=again, flattened=flattened)
 
 
 def _answer(status: bytes, text: str, *, again: bool = False, flattened: str = "") -> None:
@@ -323,12 +279,9 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
     return found
 
 
-# -- the end of a test, and the start of the next
-
-
 def _end() -> None:
     """What the interpreter does at its end: threads, exit handlers, finalizers, flush."""
-    if _threads():
+    if state.threads():
         threading._shutdown()  # type: ignore[attr-defined]
     if atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
@@ -340,70 +293,3 @@ def _end() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
-
-
-def _threads() -> bool:
-    """Whether there are threads, or what waits for them at exit."""
-    return bool(_thread._count() or len(threading._threading_atexits) > len(_waiting))  # type: ignore
-
-
-def _stores(code: types.CodeType) -> bool:
-    """Whether an attribute is set on anything but the first argument of a method."""
-    operations = code.co_code[::2]
-    own = code.co_varnames[:1] == ("self",)
-    return (not own and any(each in operations for each in STORES)) or any(
-        _stores(each) for each in code.co_consts if isinstance(each, types.CodeType)
-    )
-
-
-def _meddled() -> bool:
-    """Whether built-in names or a watched module differ from what they were.
-
-    To compare them is to touch, and so to copy, a hundred pages that were shared until then.
-    """
-    return _names != _built_in or any(vars(module) != names for module, names in _modules)
-
-
-def _reusable(streams: tuple[int, int], meddling: bool) -> bool:
-    """Whether the next test finds nothing changed that a new process would have."""
-    try:
-        return (
-            not _threads()
-            and threading.main_thread() is threading.current_thread()
-            and threading.main_thread().is_alive()
-            and streams == (os.fstat(0).st_ino, os.fstat(1).st_ino)
-            and not os.environ
-            and sys.path == _path
-            and warnings.filters == _filters
-            and sys.meta_path == _finders
-            and not (meddling and _meddled())
-            and tuple(map(_getsignal, SIGNALS)) == _handlers
-        )
-    except Exception:
-        return False
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:
-    return open(descriptor, mode, buffering, "utf-8", errors, closefd=False)
-
-
-def _refresh() -> None:
-    """Streams, random numbers and the interpreter's limits, as a new process has them."""
-    sys.stdin = _stream(0, "r", -1, "strict")
-    sys.stdout = _stream(1, "w", -1, "strict")
-    sys.stderr = _stream(2, "w", 1, "backslashreplace")
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
-    sys.setrecursionlimit(RECURSION)
-    sys.set_int_max_str_digits(DIGITS)
-    sys.setswitchinterval(0.005)
-    threading.stack_size(0)
-    random.seed(SEED)
-    decimal.setcontext(decimal.DefaultContext.copy())
-    os.umask(0o22)
-    gc.enable()
-    gc.set_threshold(*_thresholds)
-    sys.settrace(None)
-    sys.setprofile(None)
-    sys.argv = ["solution.py"]

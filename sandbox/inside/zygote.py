@@ -109,4 +109,3 @@ def _above(descriptor: int, least: int) -> int:
 def _nothing_at_exit() -> None:
     atexit._clear()  # pyright: ignore[reportPrivateUsage]
     signal.set_wakeup_fd(-1)
-    runner.remember()
