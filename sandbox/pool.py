@@ -101,7 +101,7 @@ class Workers:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._due = 0
-        """Jobs that nobody has finished: of all callers, who may bring one each."""
+        """Jobs that are not finished, of all callers: each of them may bring just one."""
 
     def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
         """Each program's index with its result, as soon as it is there. Begins at once."""

@@ -157,7 +157,10 @@ def token_of(file: Path | None = None) -> str:
 def worthy(token: str, place: str) -> str:
     """The token, if it is one; SandboxUnavailable."""
     if not token:
-        raise SandboxUnavailable(f"a service needs a token, and {place} holds none")
+        raise SandboxUnavailable(
+            f"a service needs a token, and {place} holds none: "
+            "harness sandbox serve --token-file FILE makes one"
+        )
     if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
         raise SandboxUnavailable(
             f"{place} holds no good token: at least {SHORTEST} printable ASCII characters, "

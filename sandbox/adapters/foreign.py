@@ -129,8 +129,8 @@ def pack(program: Program, index: int) -> Parcel:
     elif kind == "call":
         stdin = test.pop("arguments")
         test["most"] = program.limits.stdout
-    else:
-        test["kind"] = "weak"
+    else:  # one process has all that there is
+        test["kind"], stdin = "weak", test.pop("code")
     limits = job["limits"]
     nonce = secrets.token_hex(8)
     sent = {

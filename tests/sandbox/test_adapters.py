@@ -195,6 +195,7 @@ def test_a_service_that_runs_nothing_is_refused(name: str):
         backend.close()
 
 
+@pytest.mark.slow
 def test_an_old_piston_that_kills_without_a_word_is_never_a_pass(local: LocalBackend):
     with served(services.piston(local, explains=False)) as url:
         backend = open_backend(f"piston:{url}", patience=HASTE)

@@ -5,6 +5,7 @@ Where HARNESS_REQUIRE_DOCKER is 1, a missing engine is a failure; elsewhere thes
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,7 +55,7 @@ def backend(client: Any) -> Iterator[DockerBackend]:
         yield backend
 
 
-def ours(client: Any) -> list[Any]:
+def ours(client: Any) -> list[str]:
     """The containers of this process; another one may run the same tests."""
     return mine(client, os.getpid())
 
@@ -85,10 +86,11 @@ def test_every_attempt_to_get_out_is_refused(backend: DockerBackend):
 @pytest.mark.docker
 def test_a_container_has_what_the_settings_say(client: Any):
     with DockerBackend(workers=1, box=Box(memory=1 << 30, processes=99)) as backend:
+        before = set(ours(client))
         only(backend, DOUBLE)
-        (container,) = ours(client)
-        host = container.attrs["HostConfig"]
-        user = container.attrs["Config"]["User"]
+        (new,) = set(ours(client)) - before
+        told = client.api.inspect_container(new)
+    host, user = told["HostConfig"], told["Config"]["User"]
     assert host["NetworkMode"] == "none"
     assert host["ReadonlyRootfs"] is True
     assert host["Memory"] == host["MemorySwap"] == 1 << 30
@@ -136,12 +138,13 @@ def test_numpy_is_there_where_a_program_names_it(client: Any):
 @pytest.mark.docker
 def test_a_container_that_is_killed_gives_no_pass_and_is_replaced(client: Any):
     sleepy = Program("import time; time.sleep(1.5); print(42)", (Stdin(""),), SHORT)
+    before = set(ours(client))
     with DockerBackend(workers=1) as backend:
         only(backend, DOUBLE)
         results = backend.run([sleepy, DOUBLE])
         time.sleep(0.5)
-        for container in ours(client):
-            container.kill()
+        for container in set(ours(client)) - before:
+            client.api.kill(container)
         found = dict(results)
     assert found[0].runs[0].status == "OK", "a fault of the machinery is tried once more"
     assert any("fault" in note for note in found[0].notes)
@@ -150,16 +153,16 @@ def test_a_container_that_is_killed_gives_no_pass_and_is_replaced(client: Any):
 
 @pytest.mark.docker
 def test_containers_that_are_killed_again_and_again_are_a_fault(client: Any):
+    import docker.errors
+
     sleepy = Program("import time; time.sleep(3); print(42)", (Stdin(""),), SHORT)
-    stop = threading.Event()
+    stop, before = threading.Event(), set(ours(client))
 
     def murder() -> None:
         while not stop.wait(0.3):
-            for container in ours(client):
-                try:
-                    container.kill()
-                except Exception:  # it was gone already
-                    continue
+            for container in set(ours(client)) - before:
+                with contextlib.suppress(docker.errors.APIError):  # it was gone already
+                    client.api.kill(container)
 
     killer = threading.Thread(target=murder)
     killer.start()
@@ -211,8 +214,10 @@ def test_a_harness_that_is_killed_leaves_no_container(client: Any):
     assert not mine(client, process.pid)
 
 
-def mine(client: Any, pid: int) -> list[Any]:
-    return client.containers.list(all=True, filters={"label": f"{OWNER}={pid}"})
+def mine(client: Any, pid: int) -> list[str]:
+    """The containers of a process; looked at as one list, since each may go at any time."""
+    found = client.api.containers(all=True, filters={"label": f"{OWNER}={pid}"})
+    return [each["Id"] for each in found]
 
 
 # -- refusals

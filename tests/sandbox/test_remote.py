@@ -242,6 +242,7 @@ def test_a_request_that_comes_twice_is_run_once(local: LocalBackend):
     assert other.status_code == 409
 
 
+@pytest.mark.slow
 def test_a_full_queue_sends_away_at_once_and_the_client_comes_again(local: LocalBackend):
     sleepy = Program("import time; time.sleep(0.2)", (Stdin(""),), SHORT)
     with served(application(Kept(local), TOKEN, Settings(workers=1, queue=1))) as url:
@@ -410,6 +411,7 @@ def test_a_client_that_is_closed_while_it_runs_ends_its_run(service: str):
         list(results)
 
 
+@pytest.mark.slow
 def test_a_service_that_is_ended_finishes_what_it_has_begun(tmp_path: Path):
     write_token(tmp_path / "token")
     words = ["sandbox", "serve", "--port", "0", "--workers", "1"]
