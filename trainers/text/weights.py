@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,8 @@ def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
 
 def merged(module: nn.Module, key: str) -> Tensor:
     """A parameter with the adapter's change added, where there is one."""
+    if "peft" not in sys.modules:  # without it nothing is adapted, and it takes seconds to import
+        return getattr(module, key)
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not isinstance(module, BaseTunerLayer):
