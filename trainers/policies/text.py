@@ -15,7 +15,7 @@ Limits   `review` gives the full distribution at the temperature drawn at: with 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ class TextPolicy:
         texts = layout([[self._said(*turn) for turn in rollout.turns]])
         if not self._reviewer.shares:
             return Extent(sum(len(text.ids) for text in texts))
-        heads = {text.head: text.prompt for text in texts}
+        heads: dict[Hashable, int] = {text.head: text.prompt for text in texts}
         return Extent(sum(len(text.tail) for text in texts), heads)
 
     def _said(self, prompt: Prompt, completion: Completion) -> Said:

@@ -35,7 +35,8 @@ class HalfProducts(TorchFunctionMode):
         """Every call of torch comes by here."""
         if func is not torch.nn.functional.linear or kwargs:
             return func(*args, **(kwargs or {}))
-        x, weight, bias = (*args, None)[:3]
+        x, weight = args[:2]
+        bias = args[2] if len(args) > 2 else None
         if weight.dtype == HALF or not torch.is_autocast_enabled(x.device.type):
             return func(*args)
         if self.last is None or self.last[0] is not x:
