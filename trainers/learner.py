@@ -93,7 +93,7 @@ class Learner:
         extents = [self.policy.extent(rollout) for rollout in batch.rollouts]
         while True:
             self.optimizer.zero_grad(set_to_none=True)
-            budget = self.budget(batch, run)
+            budget = self.budget(batch, run, extents)
             before = run.tally.copy()
             try:
                 return self._accumulate(batch, run, extents, first=first)
@@ -111,7 +111,7 @@ class Learner:
             run.tally.add("oom_retries", 1)
             run.memory["positions"][self.role] = smaller
 
-    def budget(self, batch: Batch, run: Run) -> int:
+    def budget(self, batch: Batch, run: Run, extents: Sequence[Extent]) -> int:
         """Positions of a micro-batch. What was found to fit is kept with the run's state."""
         known = run.memory.setdefault("positions", {})
         said = [rollout for rollout in batch.rollouts if rollout.steps or self.even]
@@ -123,7 +123,8 @@ class Learner:
         if self._each is None:
             self._each = bytes_per_position(self.policy, said[0])
         taken = reserved(self.optimizer, weights)
-        known[self.role] = positions_that_fit(weights[0].device, self._each, taken)
+        device = weights[0].device
+        known[self.role] = positions_that_fit(device, self._each, taken, extents)
         return known[self.role]
 
     def _halved(
@@ -150,7 +151,7 @@ class Learner:
         """Add the gradients of some rollouts, in micro-batches."""
         mine = replace_recipe(run, self.recipe)
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()
-        budget, whole = self.budget(batch, run), self.recipe.whole_groups
+        budget, whole = self.budget(batch, run, extents), self.recipe.whole_groups
         parts = batch.parts(extents, budget, whole_groups=whole)
         idle = max(self.world.gather(len(parts))) - len(parts) if self.even else 0
         for rows in [*parts, *[None] * idle]:

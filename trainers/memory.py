@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from harness.types import Rollout
-from trainers.policy import Policy, together
+from trainers.policy import Extent, Policy, together
 
 MEASURED = 512
 """Positions, about, of the review by which memory is measured."""
-LARGEST = {"cpu": 1024, "cuda": 32768}
-"""Positions above which a device computes no faster; found on the reference machine for `cpu`."""
+LARGEST = {"cpu": 512, "cuda": 32768}
+"""Positions above which a device computes little faster, if no prompt is longer than half of it."""
 SMALLEST = 64
 PASSING = 2.0
 """A backward pass holds so many times what its review keeps: gradients of what was saved."""
@@ -57,7 +57,7 @@ def keeping(weights: Sequence[Tensor]) -> Iterator[Kept]:
         storage = x.untyped_storage()
         if storage.data_ptr() not in own:
             kept.storages[storage.data_ptr()] = storage.nbytes()
-        return x
+        return x.detach()  # an output that was kept as it is would keep its graph, and itself
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
         yield kept
@@ -76,17 +76,23 @@ def bytes_per_position(policy: Policy, rollout: Rollout) -> float:
             live = policy.review([rollout] * times)
         found.append((together([extent] * times), kept.bytes))
         del live
+    give_back()
     (few, less), (many, more) = found
     return max(more - less, 1) / max(many - few, 1)
 
 
-def positions_that_fit(device: torch.device, each: float, reserved: int) -> int:
+def positions_that_fit(
+    device: torch.device, each: float, reserved: int, extents: Sequence[Extent]
+) -> int:
     """Positions of a micro-batch: a power of two, so that it varies little from run to run.
 
-    `each` is `bytes_per_position`; `reserved` bytes are about to be taken by others.
+    `each` is `bytes_per_position`; `reserved` bytes are about to be taken by others. As many as are
+    of use, so that what rollouts share is at most half of them where that fits.
     """
     room = free(device) * SHARE - reserved
     wanted = LARGEST.get(device.type, LARGEST["cpu"])
+    while wanted < 2 * max(sum(extent.shared.values()) for extent in extents):
+        wanted *= 2
     while wanted > SMALLEST and wanted * each * PASSING > room:
         wanted //= 2
     return wanted

@@ -4,13 +4,13 @@
     python tests/bench/trainer.py linear [--steps 3]
     python tests/bench/trainer.py report         results/bench_trainer.md from all that was run
 
-Sides: ours (`--dtype bfloat16`, all else by default), lean (ours with `--checkpointing`), trl (as it
+Sides: ours (`--dtype bfloat16`, else by default), lean (ours with `--checkpointing`), trl (as it
 is on a processor: weights in float32, autocast to bfloat16, checkpointing) and trl_best (weights in
 bfloat16, the best setting found). Each side is a process of its own and waits between its steps; a
 round is one step of each, in an order that turns. All have the same checkpoint, prompts, reward,
 seed, number of threads and lengths of answers (see `trainer_sides.py`). The first two rounds warm
 up and are not counted. Every measured step is appended to results/bench_trainer.jsonl, so that a
-run can be made in pieces.
+run can be made in pieces: `--side ours trl` where memory is too small for all sides at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Side:
             "OMP_WAIT_POLICY": "passive",  # waiting sides must not spin; for all alike
             "HF_HUB_OFFLINE": "1",
         }
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the side)
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -108,6 +109,7 @@ def checkpoint() -> str:
 
 def run(workload: str, sides: Sequence[str], steps: int, threads: int) -> None:
     """Rounds of one step a side; each measured step is a line of the file."""
+    started = int(time.time())
     running = [Side(name, workload, threads) for name in sides]
     try:
         for number in range(WARM + steps):
@@ -115,7 +117,7 @@ def run(workload: str, sides: Sequence[str], steps: int, threads: int) -> None:
             for side in turned:
                 found = side.step()
                 line = {"workload": workload, "side": side.name, "round": number - WARM, **found}
-                line |= {"threads": threads, "load": os.getloadavg()[0]}
+                line |= {"run": started, "threads": threads, "load": os.getloadavg()[0]}
                 print(json.dumps(line), flush=True)
                 if number >= WARM:
                     with LINES.open("a", encoding="utf-8") as file:
@@ -141,8 +143,11 @@ class Measured:
         return [row[what] for row in self.rows if row["side"] == side]
 
     def ratios(self, one: str, other: str) -> list[float]:
-        """Seconds of one by those of the other, round by round."""
-        return [a / b for a, b in zip(self.of(one, "seconds"), self.of(other, "seconds"))]  # noqa: B905
+        """Seconds of one by those of the other, of the rounds that both were in."""
+        rounds: dict[tuple[int, int], dict[str, float]] = {}
+        for row in self.rows:
+            rounds.setdefault((row["run"], row["round"]), {})[row["side"]] = row["seconds"]
+        return [by[one] / by[other] for by in rounds.values() if {one, other} <= set(by)]
 
     def table(self, title: str, targets: tuple[float, float, float]) -> list[str]:
         """Markdown: every side, then our ratios."""

@@ -148,7 +148,7 @@ def test_a_budget_from_free_memory_is_kept_with_the_run(epochs: int):
     budget = run.memory["positions"]["solver"]
     assert math.log2(budget).is_integer()
     run.memory["positions"]["solver"] = 64
-    assert learner.budget(learner.batch(rollouts, run), run) == 64
+    assert learner.budget(learner.batch(rollouts, run), run, []) == 64
 
 
 def test_settings_that_mean_nothing_are_refused():

@@ -16,6 +16,7 @@ from tests.trainer_builders import a_run, tiny
 from tests.trainers.test_gradient_laws import RECIPE, distance, flat, learner_of, textbook
 from trainers import memory
 from trainers.learner import Learner
+from trainers.policy import Extent
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT_OF_MEMORY = """
@@ -151,12 +152,16 @@ def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert memory.free(torch.device("cpu")) == 1000
 
 
-@pytest.mark.parametrize(("room", "wanted"), [(10**12, 1024), (0, 64), (2 * 10**6, 512)])
+@pytest.mark.parametrize(
+    ("room", "shared", "wanted"),
+    [(10**12, 10, 512), (10**12, 500, 1024), (0, 500, 64), (10**6, 500, 256)],
+)
 def test_the_budget_is_a_power_of_two_within_the_free_memory(
-    room: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+    room: int, shared: int, wanted: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(memory, "free", lambda device: room)
-    assert memory.positions_that_fit(torch.device("cpu"), 1000.0, 0) == wanted
+    extents = [Extent(30, {"prompt": shared}), Extent(9)]
+    assert memory.positions_that_fit(torch.device("cpu"), 1000.0, 0, extents) == wanted
 
 
 def test_the_reference_of_an_adapter_shares_its_base():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from trainers.policy import Live
 from trainers.text.attention import NAME
 from trainers.text.cache import is_plain, prefill_cache, repeat
 from trainers.text.decode import left_padded, positions, right_padded
+from trainers.text.half import HALF, HalfProducts
 from trainers.text.head import PART, Steps, judge_steps
 from trainers.text.layout import Text
 from trainers.text.tree import Packed, pack
@@ -132,13 +133,16 @@ class Reviewer:
     def _decoder(self) -> Any:
         return self.model.get_decoder()
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
         if not self.autocast:
-            return nullcontext()
-        # a weight is cast once a review anyway, and kept casts would be a copy of all weights
-        return torch.autocast(
-            self.model.device.type, dtype=torch.bfloat16, cache_enabled=not self.checkpointing
-        )
+            yield
+            return
+        kind = self.model.device.type
+        # what is computed again in the backward pass must be computed as it was: by autocast alone
+        products = nullcontext() if self.checkpointing or kind != "cpu" else HalfProducts()
+        with torch.autocast(kind, dtype=HALF, cache_enabled=not self.checkpointing), products:
+            yield
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
