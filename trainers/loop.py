@@ -348,7 +348,7 @@ def deterministic() -> None:
     """Ask torch for the same numbers every time, where it knows how."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it begins
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # we read nothing unwritten  # type: ignore[attr-defined]
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def sampling(recipe: Recipe, run: Run) -> Sampling:

@@ -60,7 +60,7 @@ def findings(output: Path, *, deep: bool) -> Iterator[Finding]:
         yield checkup.extra(extra, declared.of(extra))
     if deep:
         yield checkup.imports(declared.core)
-        yield checkup.torch()
+        yield from checkup.torch()
         yield checkup.hub()
 
 

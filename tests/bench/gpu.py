@@ -142,9 +142,8 @@ def trl(name: str, device: str) -> dict[str, Any]:
             cards.wait(torch.device(device))
             marks.append(time.perf_counter())
 
-    def odd(completions: Sequence[Any], **_: Any) -> list[float]:
-        texts = [x if isinstance(x, str) else x[0]["content"] for x in completions]
-        return [sum(map(ord, text)) % 7 / 6 for text in texts]
+    def odd(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+        return [sum(ids) % 7 / 6 for ids in completion_ids]
 
     rows = [{"prompt": f"{n:04d}" * (load.read // 4)} for n in range(256)]
     peft = None

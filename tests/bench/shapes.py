@@ -107,7 +107,7 @@ def writing(length: int) -> Task:
         return [Example(f"e{n}", {"text": f"{n:04d}" * (length // 4)}, None) for n in numbers]
 
     def verify(example: Example, completion: Completion) -> Verdict:
-        odd = sum(map(ord, str(completion.output))) % 7 / 6
+        odd = sum(completion.trace["ids"]) % 7 / 6  # most tokens of a large vocabulary have no text
         return Verdict({"odd": odd}, reason="ok" if odd > 0.5 else "wrong")
 
     return Task(

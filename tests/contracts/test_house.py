@@ -36,6 +36,7 @@ WIDE: dict[str, str] = {
     "harness/metrics.py mean_where": "the optional fields of Metric",
     "harness/metrics.py ratio": "the optional fields of Metric",
     "harness/play.py play": "what is played, by whom, and three settings that change no number",
+    "trainers/text/decode.py decode": "what is drawn and how, and where its steps are recorded",
     "trainers/text/attention.py attend": "queries, keys and values are one thing in three",
     "trainers/text/attention.py _two_products": "queries, keys and values are one thing in three",
     "trainers/text/head.py forward": "a loss's tensors; torch hands them over one by one",
@@ -45,6 +46,7 @@ WIDE: dict[str, str] = {
 FOREIGN: dict[str, str] = {
     "harness/commands/view.py do_GET": "http.server calls it by that name",
     "trainers/text/cache.py get_seq_length": "transformers calls it by that name",
+    "trainers/text/graphs.py get_seq_length": "transformers calls it by that name",
 }
 """Names that others chose."""
 RUNS_CODE: dict[str, str] = {

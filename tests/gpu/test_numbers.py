@@ -14,7 +14,7 @@ from harness.play import play
 from harness.types import Rollout
 from tests.bench.shapes import SHAPES, random_policy, writing
 from tests.trainer_builders import digits
-from tests.trainers.test_learner import RECIPES, gradient
+from tests.trainers.test_learner import RECIPES, gradient, played
 from trainers.policies.text import TextPolicy, open_text
 from trainers.text.decode import Job, decode
 from trainers.text.graphs import Frames
@@ -49,7 +49,7 @@ def test_a_card_reviews_what_a_processor_said():
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_gradient_is_that_of_a_processor(name: str):
     here, there = tiny("cpu"), tiny()
-    rollouts = said(here)
+    rollouts = played(here)
     ours, theirs = (
         gradient(policy, RECIPES[name], rollouts, positions=90) for policy in (there, here)
     )

@@ -293,6 +293,7 @@ class TextPolicy:
             twin = TextPolicy(
                 load.load(self.loaded.spec, settings), self.sampling, settings, self.world
             )
+            self._shards.let_go()  # it may be asked for between a reading and its backward pass
             weights.copy_shards(self.loaded, twin.loaded)
             return twin
         return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings, self.world)

@@ -68,7 +68,7 @@ class Shards:
             yield
         finally:
             self.counted = before
-            self._let_go()
+            self.let_go()
 
     def finish(self) -> None:
         """Read on until nobody else reads."""
@@ -79,9 +79,9 @@ class Shards:
     def _read(self) -> None:
         ids = torch.zeros((1, 1), dtype=torch.long, device=self.model.device)
         self.model(input_ids=ids, use_cache=False)
-        self._let_go()
+        self.let_go()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Only a backward pass lets the embeddings and the head go; till then they are whole, and
         not the parameters that learn."""
         self._spread.reshard()
@@ -96,7 +96,7 @@ class Shards:
         def read(*given: Any) -> Any:
             found = self._spread.read_steps(*given)
             if not torch.is_grad_enabled():
-                self._let_go()
+                self.let_go()
             return found
 
         return read
