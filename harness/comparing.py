@@ -86,7 +86,9 @@ def compare(
         raise DataError("values to compare must be finite numbers")
     sums, sizes = _by_cluster(d, [(clusters or {}).get(id, id) for id in ids])
     p, method = _sign_flips(sums, seed)
-    mean = float(d.mean())
+    mean = math.fsum(d) / len(ids)
+    if abs(mean) < 1e-12 * float(np.abs(d).max(initial=0.0)):
+        mean = 0.0  # the dust of rounding is no difference that more examples would show
     se, half = _spread(sums, sizes, level)
     z = _normal_quantile(level)
     shares = all(0.0 <= side[id] <= 1.0 for side in (a, b) for id in ids)

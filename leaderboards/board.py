@@ -19,6 +19,11 @@ def everything(record: Record) -> bool:
     return True
 
 
+def admissible(record: Record) -> bool:
+    """Whether a record may stand on a board: programs must have been judged in isolation."""
+    return record.settings.get("sandbox") != "unsafe-process"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """One file of tables."""
@@ -48,7 +53,7 @@ class Drawing:
 
 def draw(board: Board, records: Sequence[Record]) -> Drawing:
     """The sheets of a board. Reported numbers are never ranked and stand below, apart."""
-    chosen = [record for record in records if board.rows(record)]
+    chosen = [record for record in records if admissible(record) and board.rows(record)]
     wanted = _wanted(board, chosen)
     found = rankings(wanted)
     reported = tuple(r for r in chosen if r.origin == "reported" and _matches(board, r))

@@ -19,8 +19,15 @@ output cap, source does not compile, fault of the sandbox itself."""
 Outcome = Literal["AC", "WA", "RE", "TLE", "MLE", "OLE", "CE", "SE"]
 """A run once it is judged: OK became AC (right) or WA (wrong)."""
 
+UNSAFE = "unsafe-process"
+"""The backend that isolates nothing but resources: for debugging, never on a board."""
+
 Pool = Literal["lean", "scientific"]
 Isolation = Literal["program", "test"]
+
+
+SCIENTIFIC = 3 << 30
+"""Bytes of address space that numpy, scipy, pandas and sympy get on top of a program's limit."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,9 @@ class Run:
     """Of `Stdin` tests, at most `limits.stdout` bytes."""
     value: str | None = None
     """Of `Call` tests that ended OK: the returned value as JSON text, unparsed."""
+    flattened: str = ""
+    """What that text does not show: "t", a tuple inside the value became a list; "k", a key that is
+    no string became one. A tuple that is the value itself is not told of."""
     stderr: str = ""
     """The tail of what was written there, or of the traceback."""
     detail: str = ""
@@ -151,6 +161,11 @@ class Capabilities:
     missing: tuple[str, ...] = ()
     """Required layers that are off, each with how to get it. Not empty: the backend refuses."""
     interpreter: str = ""
+    speed: float = 0.0
+    """CPU seconds of a fixed loop on the reference machine over those here: 2 is twice as fast.
+
+    No limit is scaled by it; it is stored so that verdicts of TLE can be compared. 0: not measured.
+    """
 
 
 @runtime_checkable

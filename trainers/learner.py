@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +28,9 @@ from trainers.optimizers import make_optimizer
 from trainers.policy import Extent, Live, Policy, together
 from trainers.recipe import Recipe, Run
 from trainers.schedules import at
+from trainers.shards import any_shard, whole
+from trainers.shared import agreed, blank, reviewed
+from trainers.world import ALONE, World
 
 
 @dataclass
@@ -38,11 +42,15 @@ class Learner:
     policy: Policy
     positions: int | None = None
     """Of a micro-batch: bounds memory, changes no number. None: as many as fit."""
+    world: World = ALONE
+    """Each process reviews its share of a batch; gradients are those of the whole."""
 
     def __post_init__(self) -> None:
         self._each: float | None = None
         """Bytes that a position of a review keeps; measured when it is first asked for."""
         self.optimizer = make_optimizer(self.recipe.optimizer, self.policy)
+        self.even = self.world.size > 1 and any_shard(self.policy.parameters())
+        """Whether all processes must review equally often, since weights are spread over them."""
 
     def batch(self, rollouts: Sequence[Rollout], run: Run) -> Batch:
         """Rollouts after all stages but the losses; DataError where a number is not finite."""
@@ -55,7 +63,7 @@ class Learner:
             batch = stage(batch, mine)
         _finite(batch.advantages, "advantage", batch, run)
         _finite(batch.weights, "weight", batch, run)
-        return batch
+        return agreed(self.world, batch) if self.world.size > 1 else batch
 
     def learn(self, batch: Batch, run: Run) -> Batch:
         """All epochs over a batch; gives it back with the log-probabilities that it was told."""
@@ -72,6 +80,16 @@ class Learner:
         is used twice and no second pass is made. Where memory runs out, all is done again in
         micro-batches of half the size, and so are all later batches.
         """
+        if self.world.size == 1:
+            return self._retried(batch, run, first=first)
+        sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
+        mine = replace_recipe(run, self.recipe)
+        batch = reviewed(self.world, batch, sizes, mine, partial(self._retried, first=first))
+        self.world.sum_gradients(self.policy.parameters())
+        return batch
+
+    def _retried(self, batch: Batch, run: Run, *, first: bool) -> Batch:
+        """Gradients of some rollouts, however small the micro-batches must become for that."""
         extents = [self.policy.extent(rollout) for rollout in batch.rollouts]
         while True:
             self.optimizer.zero_grad(set_to_none=True)
@@ -80,7 +98,7 @@ class Learner:
             try:
                 return self._accumulate(batch, run, extents, first=first)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if self.even or not is_out_of_memory(error):  # shards are a meeting
                     raise
                 smaller = self._halved(batch, extents, budget, error)
             give_back()  # outside the handler, which keeps what the failed review held
@@ -96,7 +114,7 @@ class Learner:
     def budget(self, batch: Batch, run: Run, extents: Sequence[Extent]) -> int:
         """Positions of a micro-batch. What was found to fit is kept with the run's state."""
         known = run.memory.setdefault("positions", {})
-        said = [rollout for rollout in batch.rollouts if rollout.steps]
+        said = [rollout for rollout in batch.rollouts if rollout.steps or self.even]
         if self.role in known:
             return known[self.role]
         if self.positions is not None or not said:
@@ -134,20 +152,23 @@ class Learner:
         mine = replace_recipe(run, self.recipe)
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()
         budget, whole = self.budget(batch, run, extents), self.recipe.whole_groups
-        for rows in batch.parts(extents, budget, whole_groups=whole):
-            part = batch.take(rows)
+        parts = batch.parts(extents, budget, whole_groups=whole)
+        idle = max(self.world.gather(len(parts))) - len(parts) if self.even else 0
+        for rows in [*parts, *[None] * idle]:
+            part = batch.take(rows) if rows is not None else blank(batch)
             steps = part.mask.shape[1]
-            if not bool(part.mask.any()):
+            if not self.even and not bool(part.mask.any()):
                 continue
             started = time.perf_counter()
             live = self.policy.review(part.rollouts)
             if first:
                 part = self._first_review(part, live, run)
-                old[rows, :steps], importance[rows, :steps] = part.old_logprobs, part.importance
+                if rows is not None:
+                    old[rows, :steps], importance[rows, :steps] = part.old_logprobs, part.importance
             cost = self._cost(live, part, mine)
             run.tally.add("time/review", time.perf_counter() - started)
             started = time.perf_counter()
-            _backward(cost, live)
+            _backward(cost, live, always=self.even)
             run.tally.add("time/backward", time.perf_counter() - started)
         return batch.but(old_logprobs=old, importance=importance)
 
@@ -191,10 +212,11 @@ class Learner:
             run.tally.put("grad_norm", 0.0)
             return
         norm = torch.nn.utils.get_total_norm(found)
-        if not bool(norm.isfinite()):
+        size = whole(norm).item()
+        if not math.isfinite(size):
             nowhere = torch.ones(len(batch.rollouts), dtype=torch.bool)
             raise ModelError(
-                f"the gradient's norm is {norm.item()} {_where(batch, nowhere, run)}. A smaller "
+                f"the gradient's norm is {size} {_where(batch, nowhere, run)}. A smaller "
                 "learning rate, or float32, may help"
             )
         if settings.max_grad_norm:
@@ -203,15 +225,15 @@ class Learner:
             group["lr"] = rate
         self.optimizer.step()
         self.policy.refresh()
-        run.tally.put("grad_norm", norm.item())
+        run.tally.put("grad_norm", size)
         run.tally.add("time/optimizer", time.perf_counter() - started)
 
 
-def _backward(cost: Float[Tensor, ""], live: Live) -> None:
+def _backward(cost: Float[Tensor, ""], live: Live, *, always: bool = False) -> None:
     """Gradients of the weights, unless no step of the part has any: flat groups cost no pass."""
     read = [x for x in (live.logprobs, live.entropy) if x.requires_grad]
     slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
-    if any(bool(slope.any()) for slope in slopes):
+    if always or any(bool(slope.any()) for slope in slopes):
         torch.autograd.backward(read, list(slopes))
 
 

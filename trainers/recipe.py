@@ -182,6 +182,8 @@ class Run:
     task: Task
     recipe: Recipe
     policies: Policies
+    examples: Sequence[Example] = ()
+    """What is trained on, for wrappers that ask for more."""
     seed: int = 0
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     """Saved with the checkpoint."""

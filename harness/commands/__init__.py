@@ -20,6 +20,7 @@ NAMES = (
     "rescore",
     "view",
     "doctor",
+    "sandbox",
 )
 """Every command is the function `run` of its module."""
 

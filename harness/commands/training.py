@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.commands import screen
+from harness.commands import boxing, screen
 from harness.commands.opening import ModelOptions, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import environment
@@ -23,14 +23,19 @@ from harness.errors import UsageError
 from harness.journal import Journal
 from harness.models import Model, Sampling
 from harness.types import Rollout, Task
+from leaderboards.text import visible
 from results.run import RunFolder, folder_name, line, run_id
+from trainers.cards import best_dtype, use_tf32
+from trainers.clocks import PARTS
 from trainers.loop import Plan, Training, deterministic
 from trainers.policy import Policy
 from trainers.recipe import Recipe
 from trainers.rehearsal import trainable
 from trainers.rewards import paid_scores
+from trainers.text.load import device_name
 from trainers.text.settings import LoRA
-from trainers.tracking import ABOUT_LOSS
+from trainers.tracking import about_loss
+from trainers.world import ALONE, World
 from trainers.written import difference
 
 
@@ -50,6 +55,13 @@ class Job:
     checkpointing: bool = False
     packing: bool = True
     sharing: bool = True
+    world: World = ALONE
+    """The processes that train together."""
+    sharding: str = "none"
+    """`fsdp`: each of them holds a part of the weights (see `TextSettings`)."""
+    compiled: bool = False
+    kernels: str = "torch"
+    tf32: bool = False
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -67,6 +79,8 @@ class Job:
             "plan": asdict(self.plan),
             "options": asdict(self.options) | {"output": str(self.options.output)},
             "lora": self.lora,
+            "processes": self.world.size,
+            "sharding": self.sharding,
             "first_prompt": [
                 [m.speaker, m.content] for m in self.task.prompt(examples[0]).spoken()
             ],
@@ -86,9 +100,11 @@ class Job:
             "limit": plan.limit,
             "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
             "positions": plan.positions,
+            **({"processes": self.world.size} if self.world.size > 1 else {}),
             "examples": digest([example_digest(example) for example in examples]),
             "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
             "model": {"name": self.model, **policies["solver"].describe()},
+            **({"settings": dict(task.settings)} if task.settings else {}),
             "roles": {
                 role: {"name": model.name, **model.describe()}
                 for role, model in policies.items()
@@ -141,20 +157,24 @@ def named_models(pairs: Sequence[str]) -> dict[str, str]:
 def carry_out(
     job: Job, test: Test | None, name: str, *, fresh: bool, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Train, or go on, or find that it is done; then score the test split once."""
+    """Train, or go on, or find that it is done; then score the test split once.
+
+    Of several processes the first one writes and scores.
+    """
     policies = open_policies(job)
-    asks = job.asks(policies)
+    asks = job.world.tell(job.asks(policies))
     named = folder_name(name) if name else run_id("train", job.task.name, job.model, asks)
     folder = RunFolder(job.options.output / "runs" / named)
-    if fresh:
+    if fresh and job.world.first:
         folder.clear()
-    report = folder.report
+    report = job.world.tell(folder.report)
     if report is None:
-        report = _train(job, policies, folder, asks, command)
-    else:
+        train = _train if job.world.first else _assist
+        report = train(job, policies, folder, asks, command)
+    elif job.world.first:
         folder.begin({"asks": asks})
         screen.say(f"{folder.path} is complete; --fresh begins anew")
-    if test is not None and job.task.examples("test"):
+    if test is not None and job.world.first and job.task.examples("test"):
         report = {**report, "test": score(job, test, folder, command)}
     return report
 
@@ -180,9 +200,14 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
     family, _, rest = spec.partition(":")
     if family != "text" or not rest:
         raise UsageError(f"'{spec}' cannot learn; text:PATH, text:smollm2 and text:tiny can")
-    if job.options.dtype not in ("float32", "bfloat16"):
-        raise UsageError(f"--dtype {job.options.dtype}: float32 or bfloat16 is computed with")
-    half = job.options.dtype == "bfloat16"
+    dtype = job.options.dtype
+    if dtype == "auto":
+        dtype = best_dtype(device_name(job.options.device))
+    if dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"--dtype {dtype}: float32, bfloat16 or auto is computed with")
+    if job.tf32:
+        use_tf32()
+    half = dtype == "bfloat16"
     options = replace(job.options, dtype="float32")
     return open_text(
         rest,
@@ -195,7 +220,26 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         sharing=job.sharing,
         adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
         seed=job.plan.seed,
+        world=job.world,
+        sharding=job.sharding,
+        compiled=job.compiled,
+        kernels=job.kernels,
     )
+
+
+def _assist(
+    job: Job,
+    policies: Mapping[str, Any],
+    folder: RunFolder,
+    asks: Mapping[str, Any],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Train as every process but the first does: nothing is written, nothing said."""
+    deterministic()
+    training = Training(job.task, job.recipe, policies, folder.path, job.plan, world=job.world)
+    with interruptible(training, quiet=True):
+        training.train()
+    return {}
 
 
 def _train(
@@ -208,7 +252,9 @@ def _train(
     deterministic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"asks": asks, "environment": environment(), "started": started}
+    manifest["about_loss"] = about_loss(job.recipe)
     folder.begin({**manifest, "command": list(command), "base": job.model, "place": job.place})
+    screen.say(f"on the printed loss: {manifest['about_loss']}")
     differs = difference(job.recipe, registry.recipe("grpo"))
     for field_name, (old, new) in differs.items():
         screen.say(f"differs from grpo in {field_name}: {old} -> {new}")
@@ -216,9 +262,12 @@ def _train(
     journal = folder.rollouts.open()
     store = RunStore(journal, derivable=asks["reward"] is not None)
     try:
-        training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
+        training = Training(
+            job.task, job.recipe, policies, folder.path, job.plan, store, world=job.world
+        )
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
-            training.report = _Reporter(meter, job.recipe.steps)
+            training.report, training.say = _Reporter(meter, job.recipe.steps), screen.say
+            training.warn = lambda alarm: screen.say(visible(alarm.line(), 500))
             checkpoint = training.train()
         journal.close(compress=True)
     finally:
@@ -234,8 +283,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
     lines = list(Journal(folder.path / "metrics.jsonl").read())
     steps = [row for row in lines if "reward" in row]
     looks = [row for row in lines if "eval/faults" in row]
-    parts = ("generate", "verify", "review", "backward", "optimizer")
-    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in parts}
+    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in PARTS}
     said = sum(row["tokens/generated"] for row in steps)
     dev = [{n: x for n, x in row.items() if n != "step"} for row in looks]
     return {
@@ -253,8 +301,10 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "time": spent,
         "tokens": said,
         "tokens_per_second": said / max(spent["generate"], 1e-9),
-        "about_loss": ABOUT_LOSS,
+        "about_loss": about_loss(job.recipe),
+        "alarms": list(Journal(folder.path / "alarms.jsonl").read()),
         "policy": str(folder.path / "policy"),
+        **boxing.report(),
         "run": str(folder.path),
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -306,22 +356,28 @@ class _Reporter:
         if step <= 3 or step % max(1, self.steps // 20) == 0:
             screen.say(
                 f"step {step}: reward {numbers['reward']:.4f}, "
-                f"flat groups {numbers['frac_reward_zero_std']:.0%}, "
+                f"flat groups {1 - numbers['effective_prompt_ratio']:.0%}, "
                 f"length {numbers['completions/mean_length']:.1f}, "
                 f"{numbers['step_time']:.1f} s"
             )
 
 
 @contextmanager
-def interruptible(training: Training) -> Generator[None]:
-    """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
+def interruptible(training: Training, *, quiet: bool = False) -> Generator[None]:
+    """Ctrl-C and SIGTERM finish the step and save; a second one of a kind stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    seen: set[int] = set()
+
     def stop(number: int, frame: object) -> None:
-        if training.stopping:
+        if number in seen:
             raise KeyboardInterrupt
+        seen.add(number)  # torchrun hands a terminal's Ctrl-C on as SIGTERM
+        if training.stopping or quiet:
+            training.stopping = True
+            return
         training.stopping = True
         screen.say(
             f"finishing step {training.run.step + 1} and saving; once more stops at once, and the "

@@ -2,7 +2,7 @@
 
     python tests/bench/trainer.py run [--workload short long ragged] [--steps 5]     and of linear:
     python tests/bench/trainer.py linear [--steps 3]
-    python tests/bench/trainer.py report           results/bench_trainer.md from all that was run
+    python tests/bench/trainer.py report         results/bench_trainer.md from all that was run
 
 Sides: ours (`--dtype bfloat16`, else by default), lean (ours with `--checkpointing`), trl (as it
 is on a processor: weights in float32, autocast to bfloat16, checkpointing) and trl_best (weights in
@@ -58,7 +58,7 @@ class Side:
             "OMP_WAIT_POLICY": "passive",  # waiting sides must not spin; for all alike
             "HF_HUB_OFFLINE": "1",
         }
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the side)
         self.process = subprocess.Popen(
             [
                 sys.executable,

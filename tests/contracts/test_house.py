@@ -47,6 +47,10 @@ FOREIGN: dict[str, str] = {
     "trainers/text/cache.py get_seq_length": "transformers calls it by that name",
 }
 """Names that others chose."""
+RUNS_CODE: dict[str, str] = {
+    "sandbox/inside/runner.py": "the one place where a submission runs, behind all layers",
+}
+"""Files that may call exec, and why."""
 BANNED = re.compile(r"(get|compute|handle|do|process)_|.*(_helper|_util)s?$")
 BANNED_CLASSES = re.compile(r".*(Manager|Helper|Util|Utils|Handler|Processor|Factory)$")
 BANNED_FILES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core"}
@@ -124,7 +128,8 @@ def test_every_module_says_what_it_is(file: str):
 def test_no_room_runs_text_as_code_or_loads_pickles(file: str):
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("eval", "exec"), f"{file}:{node.lineno}"
+            banned = ("eval",) if file in RUNS_CODE else ("eval", "exec")
+            assert node.func.id not in banned, f"{file}:{node.lineno}"
         if isinstance(node, ast.Import):
             names = {alias.name.partition(".")[0] for alias in node.names}
             assert not names & UNSAFE, f"{file}:{node.lineno}"

@@ -49,7 +49,9 @@ def attend(
     per_head = attention_mask is not None and attention_mask.shape[1] != 1
     rows, heads, queries, size = query.shape
     groups, length = key.shape[1:3]
-    own = query.device.type == "cpu" and not odd and not per_head and length >= queries
+    # one query a head is grouped on cards too: keys and values are then not copied for each head
+    near = query.device.type == "cpu" or queries == 1
+    own = near and not odd and not per_head and length >= queries
     small = _half(query) and rows * heads * queries * length <= SMALL
     if not own or not (queries == 1 or small):
         given = {"attention_mask": attention_mask, "scaling": scaling, **options}

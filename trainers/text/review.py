@@ -33,6 +33,8 @@ from trainers.text.tree import Packed, pack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from trainers.text.sharding import Shards
+
 LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 """What configurations call a change of logits, which may be too small to be seen by trying."""
 
@@ -59,14 +61,21 @@ class Reviewer:
     """Logits are the head's matrix times the last hidden state (see `has_bare_head`)."""
     window: int = 0
     """Texts of fewer tokens than this can be packed (see `packed_window`)."""
+    shards: Shards | None = None
+    """Where the model's weights are spread over processes: what brings them together."""
 
     def review(self, texts: Sequence[Text], rows: int, columns: int) -> Live:
         """The steps of all texts, scattered to (rows, columns)."""
         device = self.model.device
         logprobs = torch.zeros((rows, columns), device=device)
         mask = torch.zeros((rows, columns), dtype=torch.bool, device=device)
-        if not texts:
+        if not texts and self.shards is None:
             return Live(logprobs, logprobs, mask)
+        if not texts:  # the other processes wait for this one to read something
+            blank = Text([0, 0], 1, [1], [0], [0], [1.0], [False])
+            read = self.review([blank], 1, 1)
+            nothing = 0 * read.logprobs.sum()
+            return Live(logprobs + nothing, logprobs + nothing, mask)
         ids, temperatures, place = _steps(texts, device)
         own = torch.tensor([kept for text in texts for kept in text.own], device=device)
         with self._precision(), self._saving():
@@ -85,6 +94,13 @@ class Reviewer:
             scores = logits.log_softmax(-1)
             taken = scores.gather(-1, ids[:, None]).squeeze(-1)
             return taken, torch.linalg.vecdot(-scores.exp(), scores)
+        if self.shards is not None:
+            return self.shards.around(self._read_and_judged)(texts, ids, temperatures)
+        return self._read_and_judged(texts, ids, temperatures)
+
+    def _read_and_judged(
+        self, texts: Sequence[Text], ids: Int[Tensor, " S"], temperatures: Float[Tensor, " S"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
         head: Any = self.model.get_output_embeddings()
         weight = head.weight
         dtype = torch.bfloat16 if self.autocast else weight.dtype
@@ -96,8 +112,8 @@ class Reviewer:
         if self.packing and max(len(text.ids) for text in texts) < self.window:
             return read_packed(self._decoder, pack(texts, self.model.device, sharing=self.sharing))
         heads = {text.head for text in texts}
-        shared = self.sharing and len(heads) < len(texts) and not self.checkpointing
-        if shared and is_plain(self.model):
+        shared = len(heads) < len(texts) and self._cached
+        if self.sharing and shared:
             return self._read_shared(texts)
         return self._read_whole(texts, self._decoder)
 
@@ -105,8 +121,13 @@ class Reviewer:
     def shares(self) -> bool:
         """Whether what texts begin with is read once for all that begin alike."""
         padded = not self.packing or not self.window
-        cached = not self.checkpointing and is_plain(self.model)
-        return self.sharing and self.bare_head and (cached or not padded)
+        return self.sharing and self.bare_head and (self._cached or not padded)
+
+    @property
+    def _cached(self) -> bool:
+        """Whether padded texts may go on from a cache: two readings, so never of shards, of which
+        every process must make equally many."""
+        return not self.checkpointing and self.shards is None and is_plain(self.model)
 
     @property
     def _decoder(self) -> Any:

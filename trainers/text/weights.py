@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import ModelError
+from trainers.shards import put, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,6 +49,15 @@ def _merged_copy(loaded: Loaded) -> Any:
 
 
 @torch.no_grad()
+def copy_shards(source: Loaded, target: Loaded) -> None:
+    """Give a model that is spread alike the same weights, and let it learn no more."""
+    there = dict(source.model.named_parameters())
+    for name, weight in target.model.named_parameters():
+        weight.copy_(there[name])
+    target.model.requires_grad_(False)
+
+
+@torch.no_grad()
 def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
     """Bring a sampling copy up to date."""
     if twin is model:
@@ -56,10 +66,10 @@ def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
     for name, module in twin.named_modules():
         source = modules[name]
         for key, weight in module.named_parameters(recurse=False):
-            weight.copy_(_merged(source, key))
+            weight.copy_(whole(merged(source, key)))
 
 
-def _merged(module: nn.Module, key: str) -> Tensor:
+def merged(module: nn.Module, key: str) -> Tensor:
     """A parameter with the adapter's change added, where there is one."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -85,16 +95,16 @@ def load_state(loaded: Loaded, path: Path) -> None:
         result = set_peft_model_state_dict(loaded.peft, found)
         lost = result.unexpected_keys
     else:
-        state = loaded.model.state_dict()
+        state = loaded.model.state_dict(keep_vars=True)  # tied names then give one object
         found = tensors(path, "model")
         lost = sorted(set(found) - set(state))
-        held = {state[name].data_ptr() for name in found if name in state}
-        lost += sorted(name for name, held_by in state.items() if held_by.data_ptr() not in held)
+        held = {id(state[name]) for name in found if name in state}
+        lost += sorted(name for name, held_by in state.items() if id(held_by) not in held)
         for name in set(found) & set(state):
             if state[name].shape != found[name].shape:
                 lost.append(name)
             elif not lost:
-                state[name].copy_(found[name])
+                put(state[name], found[name])
     if lost:
         raise ModelError(
             f"{path} does not hold the weights of this model ({', '.join(lost[:3])} differ); "

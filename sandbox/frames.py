@@ -1,0 +1,81 @@
+"""Frames: 4 bytes of length, then JSON. Spoken by the supervisor, the keeper and programs alike.
+
+Whoever reads states the largest frame that it takes, and nothing is allocated before that check. A
+frame that is no JSON, or nested too deep, is a `BadFrame`, as is the end of the stream inside one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import Any
+
+HEAD = struct.Struct(">I")
+LARGEST = 1 << 28
+"""Bytes: a frame between supervisor and keeper."""
+
+
+class BadFrame(Exception):
+    """What came is no frame."""
+
+
+def pack(value: Any) -> bytes:
+    """The frame of a JSON value."""
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return HEAD.pack(len(body)) + body
+
+
+def unpack(body: bytes) -> Any:
+    """The value of a frame's body; BadFrame where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"{type(error).__name__} in a frame of {len(body)} bytes") from None
+
+
+def length(head: bytes, largest: int = LARGEST) -> int:
+    """The number of bytes that a head announces; BadFrame if they are too many."""
+    (size,) = HEAD.unpack(head)
+    if size > largest:
+        raise BadFrame(f"a frame of {size} bytes; at most {largest} are read")
+    return size
+
+
+def send(descriptor: int, value: Any) -> None:
+    """Write one frame, blocking."""
+    write(descriptor, pack(value))
+
+
+def write(descriptor: int, data: bytes | bytearray) -> None:
+    """Write all of it, blocking."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def receive(descriptor: int, largest: int = LARGEST) -> Any:
+    """Read one frame, blocking; EOFError where the stream ended before it."""
+    return unpack(body(descriptor, largest))
+
+
+def body(descriptor: int, largest: int = LARGEST) -> bytes:
+    """The same, not unpacked."""
+    head = _exactly(descriptor, HEAD.size)
+    if not head:
+        raise EOFError
+    return _exactly(descriptor, length(head, largest))
+
+
+def _exactly(descriptor: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    left = size
+    while left:
+        part = os.read(descriptor, min(left, 1 << 20))
+        if not part:
+            if left == size:
+                return b""
+            raise BadFrame(f"the stream ended {left} bytes before the frame did")
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)

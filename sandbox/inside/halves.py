@@ -1,0 +1,91 @@
+"""Split tests as the keeper sees them: two processes and the line between them.
+
+The test passes only if the judging half reached its end while the holding half was still there.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from sandbox import frames
+from sandbox.inside.keeper import TICK, Child, Keeper
+from sandbox.inside.seen import Seen, answered, died, measured
+
+LAST_WORDS = 2.0
+"""Seconds that the holding half has to show how it ended."""
+
+
+def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
+    """One split test, in two new processes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        holder = Child(keeper, job, ours.fileno())
+        judge = Child(keeper, {**job, "source": test["code"]}, theirs.fileno())
+    holder.begin(frames.pack({"kind": "hold"}), b"")
+    judge.begin(frames.pack({"kind": "judge", "entry": test["entry"]}), b"")
+    start = time.monotonic()
+    seen: Seen | None = None
+    while seen is None:
+        seen = _look(keeper, (holder, judge), test, time.monotonic() - start)
+    wall = time.monotonic() - start
+    memory = keeper.end(holder).memory
+    spent = judge.cpu()
+    keeper.leave(judge)
+    seen = measured(seen, holder, test, wall)
+    seen.cpu, seen.memory, seen.again = seen.cpu + spent, memory, False
+    seen.stderr = bytes(judge.stderr[-job["limits"]["stderr"] :]) or seen.stderr
+    return seen
+
+
+def _look(
+    keeper: Keeper, both: tuple[Child, Child], test: dict[str, Any], wall: float
+) -> Seen | None:
+    """What can be said now; waits a little where that is nothing."""
+    holder, judge = both
+    limits = holder.limits
+    try:
+        said, verdict = holder.listen(), judge.listen()
+    except frames.BadFrame as error:
+        return Seen("RE", f"its answer was no frame: {error}")
+    cpu = holder.cpu()
+    if said is not None:
+        return _held(said, test)
+    if holder.usage is not None:
+        return died(holder, test, cpu)
+    if verdict is not None:
+        return _judged(keeper, holder, verdict, test)
+    if judge.usage is not None:
+        return died(judge, test, judge.cpu())
+    if max(len(each.stdout) for each in both) > limits["stdout"]:
+        return Seen("OLE", f"more than {limits['stdout']} bytes of output")
+    if max(cpu, judge.cpu()) >= limits["cpu"]:
+        return Seen("TLE", f"more than {limits['cpu']:g} s of CPU")
+    if wall >= limits["wall"]:
+        return Seen("TLE", f"more than {limits['wall']:g} s on the clock")
+    keeper.wait(list(both), min(TICK, limits["wall"] - wall, limits["cpu"] - cpu))
+    return None
+
+
+def _held(said: bytes, test: dict[str, Any]) -> Seen:
+    """The holding half never ends well by itself: its submission failed before the test did."""
+    seen = answered(said, test)
+    return Seen("RE", "it hung up before the test was over") if seen.status == "OK" else seen
+
+
+def _judged(keeper: Keeper, holder: Child, verdict: bytes, test: dict[str, Any]) -> Seen:
+    """The test's own end; where the line broke, the reason is with the holding half."""
+    seen = answered(verdict, test)
+    if not seen.detail.startswith("Ended: "):
+        return seen
+    until = time.monotonic() + LAST_WORDS
+    while holder.usage is None and time.monotonic() < until:
+        try:
+            said = holder.listen()
+        except frames.BadFrame:
+            break
+        if said is not None:
+            return _held(said, test)
+        keeper.wait([holder], TICK)
+    return died(holder, test, holder.cpu()) if holder.usage is not None else seen

@@ -1,0 +1,118 @@
+"""What the keeper does with a job: tests in order, each watched, each classified."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from sandbox import frames
+from sandbox.inside import halves, runner
+from sandbox.inside.keeper import TICK, Child, Keeper, Lost
+from sandbox.inside.seen import Fault, Seen, answered, died, measured
+
+PLAIN = frames.HEAD.pack(len(runner.PLAIN)) + runner.PLAIN
+HELD_BACK = 0.1
+"""Seconds for which results of quick tests wait for one another."""
+LARGE = 1 << 20
+QUICK = 0.004
+"""Seconds for which a test may go unobserved: less than any limit is measured by."""
+
+
+def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
+    """Jobs one after another, until the supervisor or the zygote is gone."""
+    keeper = Keeper(inbound, outbound, zygote)
+    silent = os.open(os.devnull, os.O_RDWR)
+    os.dup2(silent, 2)
+    while True:
+        try:
+            job = frames.receive(inbound)
+            told, since = bytearray(), time.monotonic()
+            try:
+                for index, seen in _tests(keeper, job):
+                    told += frames.pack(seen.frame(index))
+                    if time.monotonic() - since > HELD_BACK or len(told) > LARGE:
+                        frames.write(outbound, told)
+                        told, since = bytearray(), time.monotonic()
+                told += frames.pack({"end": True})
+            except Fault as fault:
+                told += frames.pack({"fault": str(fault)})
+            frames.write(outbound, told)
+        except (EOFError, OSError, frames.BadFrame, Lost):
+            os._exit(0)
+
+
+def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:
+    """Each test's number with what was seen of it."""
+    child: Child | None = None
+    try:
+        for index in range(job["first"], len(job["tests"])):
+            test = job["tests"][index]
+            if test["kind"] == "split":
+                seen = halves.watch(keeper, job, test)
+                yield index, seen
+                if seen.status != "OK" and job["stop"]:
+                    return
+                continue
+            used = child is not None
+            child = child or Child(keeper, job)
+            seen = _watch(keeper, child, job, test)
+            if used and seen.status in ("RE", "MLE"):
+                # so that what earlier tests left behind is never the reason
+                keeper.leave(child)
+                child = Child(keeper, job)
+                seen = _watch(keeper, child, job, test)
+            if not seen.again or seen.status != "OK" or job["isolation"] == "test":
+                keeper.leave(child)
+                child = None
+            yield index, seen
+            if seen.status != "OK" and job["stop"]:
+                return
+    finally:
+        if child is not None:
+            keeper.leave(child)
+
+
+def _watch(keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, Any]) -> Seen:
+    """One test in this process, from its start to its end or its limit."""
+    limits = job["limits"]
+    asked, text = _asked(test, limits)
+    child.begin(asked, text)
+    start = time.monotonic()
+    keeper.wait([child], min(QUICK, limits["wall"], limits["cpu"]), quick=True)
+    seen: Seen | None = None
+    while seen is None:
+        wall, cpu = time.monotonic() - start, child.cpu() - child.cpu_before
+        try:
+            answer = child.listen()
+        except frames.BadFrame as error:
+            seen = Seen("RE", f"its answer was no frame: {error}")
+            break
+        if answer is not None:
+            seen = answered(answer, test)
+        elif child.usage is not None:
+            seen = died(child, test, cpu)
+        elif len(child.stdout) > limits["stdout"]:
+            seen = Seen("OLE", f"more than {limits['stdout']} bytes of output")
+        elif cpu >= limits["cpu"]:
+            seen = Seen("TLE", f"more than {limits['cpu']:g} s of CPU")
+        elif wall >= limits["wall"]:
+            seen = Seen("TLE", f"more than {limits['wall']:g} s on the clock")
+        else:
+            left = min(TICK, limits["wall"] - wall, limits["cpu"] - cpu)
+            keeper.wait([child], left)
+    if not seen.again:
+        seen.memory = keeper.end(child).memory
+    return measured(seen, child, test, time.monotonic() - start)
+
+
+def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[bytes, bytes]:
+    """What is sent to the program process, and what it finds on its input."""
+    if test["kind"] == "stdin":
+        return PLAIN, test["text"].encode("utf-8", "surrogatepass")
+    if test["kind"] == "call":
+        asked = {"kind": "call", "name": test["name"], "most": limits["stdout"]}
+        return frames.pack(asked), test["arguments"].encode()
+    return frames.pack({"kind": "weak"}), test["code"].encode("utf-8", "surrogatepass")

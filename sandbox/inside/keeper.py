@@ -1,0 +1,253 @@
+"""The keeper: takes jobs from the supervisor, gives them to program processes, holds the clocks.
+
+It is in the box, but runs no model code. What a program process says it takes for data: lengths are
+capped before anything is kept, and an answer that is no answer is an error of that program. CPU
+seconds are read from the kernel's clock of the process, not from what it says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox import frames
+from sandbox.inside import runner
+from sandbox.inside.zygote import ASKED, BORN, GONE
+
+TICK = 0.25
+"""Seconds between looks at the clocks, at most."""
+HELD = 1 << 20
+"""Bytes of a program's answer beyond its output cap."""
+CHUNK = 1 << 16
+
+
+class Lost(Exception):
+    """Zygote or supervisor are gone: there is nothing left to do."""
+
+
+class Child:
+    """One program process, its pipes, and what is known of its end."""
+
+    def __init__(self, keeper: Keeper, job: dict[str, Any], link: int | None = None) -> None:
+        self.limits: dict[str, Any] = job["limits"]
+        self.input = os.memfd_create("input", os.MFD_CLOEXEC)
+        self.out, out = os.pipe()
+        self.err, err = os.pipe()
+        self.control, control = socket.socketpair()
+        self.open = {self.out, self.err, self.control.fileno()}
+        self.polls = {self.out: [keeper.poll], self.err: [keeper.poll]}
+        self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
+        for each, polls in self.polls.items():
+            for poll in polls:
+                poll.register(each, select.POLLIN)
+        for each in (self.out, self.err):
+            os.set_blocking(each, False)
+        self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
+        self.greeted = False
+        self.usage: Usage | None = None
+        self.cpu_before = 0.0
+        given = [self.input, out, err, control.fileno()]
+        if link is not None:
+            given.append(link)
+        self.pid = keeper.bear(_limits(job), given)
+        keeper.children[self.pid] = self
+        for each in (out, err):
+            os.close(each)
+        control.close()
+        self.control.settimeout(30)
+        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
+            self.control.sendall(_texts(job))
+        self.control.setblocking(False)
+
+    def begin(self, test: bytes, text: bytes) -> None:
+        """Fill the input and send the test; a process that does not listen shows by its silence."""
+        os.ftruncate(self.input, 0)
+        os.lseek(self.input, 0, os.SEEK_SET)
+        at = 0
+        while at < len(text):
+            at += os.pwrite(self.input, text[at:] if at else text, at)
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.cpu_before = self.cpu()
+        with contextlib.suppress(OSError):
+            self.control.send(test)
+
+    def cpu(self) -> float:
+        """CPU seconds so far, by the kernel's clock of the process."""
+        if self.usage is not None:
+            return self.usage.cpu
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2)
+        except OSError:
+            return self.cpu_before
+
+    def read_all(self) -> None:
+        """What lies in the pipes now."""
+        while len(self.stdout) <= self.limits["stdout"]:
+            part = self._read(self.out)
+            self.stdout += part
+            if len(part) < CHUNK:  # the pipe is empty
+                break
+        kept = self.limits["stderr"]
+        for _ in range(64):  # an endless writer must not hold us here
+            part = self._read(self.err)
+            self.stderr += part
+            if len(self.stderr) > 2 * kept + CHUNK:
+                del self.stderr[: len(self.stderr) - kept]
+            if len(part) < CHUNK:
+                break
+
+    def _read(self, descriptor: int) -> bytes:
+        if descriptor not in self.open:
+            return b""
+        try:
+            part = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return b""
+        if not part:
+            self._ended(descriptor)
+        return part
+
+    def _ended(self, descriptor: int) -> None:
+        """Nothing more comes from there."""
+        if descriptor in self.open:
+            self.open.discard(descriptor)
+            for poll in self.polls[descriptor]:
+                poll.unregister(descriptor)
+
+    def listen(self) -> bytes | None:
+        """The next whole answer, if it is there; BadFrame if what came is none."""
+        line = self.control.fileno()
+        most = self.limits["stdout"] + HELD
+        try:
+            while line in self.open and len(self.heard) <= most:
+                part = self.control.recv(CHUNK)
+                self.heard += part
+                if not part:
+                    self._ended(line)
+                if len(part) < CHUNK:
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._ended(line)
+        while len(self.heard) >= 4:
+            size = frames.length(bytes(self.heard[:4]), most)
+            if len(self.heard) < 4 + size:
+                break
+            body = bytes(self.heard[4 : 4 + size])
+            del self.heard[: 4 + size]
+            if self.greeted:
+                return body
+            self.greeted = body[:1] == runner.GREETING
+        return None
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self.usage is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give the pipes back; twice does no harm."""
+        if self.input >= 0:
+            for each in list(self.open):
+                self._ended(each)
+            for each in (self.input, self.out, self.err):
+                os.close(each)
+            self.input = -1
+            self.control.close()
+
+
+def _texts(job: dict[str, Any]) -> bytes:
+    """Prefix and source in one frame, without JSON: a program process would load its parser."""
+    prefix, source = (job[key].encode("utf-8", "surrogatepass") for key in ("prefix", "source"))
+    size = frames.HEAD.size + len(prefix) + len(source)
+    return b"".join((frames.HEAD.pack(size), frames.HEAD.pack(len(prefix)), prefix, source))
+
+
+def _limits(job: dict[str, Any]) -> bytes:
+    """What the zygote needs to know; the kernel's CPU limit is the last resort, for all tests."""
+    limits = job["limits"]
+    cpu = int(limits["cpu"] * len(job["tests"])) + 2
+    return ASKED.pack(limits["memory"], cpu, limits["stack"])
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A process that has ended: wait status, CPU seconds, peak resident bytes."""
+
+    status: int
+    cpu: float
+    memory: int
+
+
+class Keeper:
+    """The pipes to the supervisor and the zygote."""
+
+    def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
+        self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
+        self.children: dict[int, Child] = {}
+        self.poll, self.quick = select.poll(), select.poll()
+        for poll in (self.poll, self.quick):
+            poll.register(inbound, select.POLLIN)
+            poll.register(zygote, select.POLLIN)
+
+    def bear(self, asked: bytes, descriptors: list[int]) -> int:
+        """A new program process with these descriptors."""
+        try:
+            socket.send_fds(self.zygote, [asked], descriptors)
+        except OSError as error:
+            raise Lost(f"the zygote is gone: {error}") from None
+        while True:
+            message = self._told()
+            if message[:1] == b"B":
+                return BORN.unpack(message)[1]
+            self._bury(message)
+
+    def wait(self, children: list[Child], seconds: float, *, quick: bool = False) -> None:
+        """Until something happens; reads what there is to read.
+
+        `quick`: output alone does not count. A test of a few milliseconds then wakes us once, and
+        what it printed waits in the pipe.
+        """
+        poll = self.quick if quick else self.poll
+        found = {ready for ready, _ in poll.poll(max(1, round(seconds * 1000)))}
+        if self.inbound in found:
+            raise Lost("the supervisor is gone")  # it says nothing while a job runs
+        if self.zygote.fileno() in found:
+            self._bury(self._told())
+        for child in children:
+            if {child.out, child.err} & found:
+                child.read_all()
+
+    def end(self, child: Child) -> Usage:
+        """Kill it and wait until the zygote has told of it."""
+        child.kill()
+        while child.usage is None:
+            self._bury(self._told())
+        child.read_all()
+        child.close()
+        return child.usage
+
+    def leave(self, child: Child) -> None:
+        """Kill it; its end is told while the next one runs."""
+        child.kill()
+        child.close()
+
+    def _told(self) -> bytes:
+        message = self.zygote.recv(256)
+        if not message:
+            raise Lost("the zygote is gone")
+        return message
+
+    def _bury(self, message: bytes) -> None:
+        _, pid, status, user, system, peak = GONE.unpack(message)
+        child = self.children.pop(pid, None)
+        if child is not None:
+            child.usage = Usage(status, user + system, peak * 1024)

@@ -1,0 +1,101 @@
+"""What was seen of one test: an answer of the program process, or its end without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.inside import runner
+from sandbox.inside.keeper import Child
+
+STATUS = {
+    runner.FINE: "OK",
+    runner.ERROR: "RE",
+    runner.MEMORY: "MLE",
+    runner.OUTPUT: "OLE",
+    runner.UNCOMPILED: "CE",
+}
+TOLD = 2000
+
+
+class Fault(Exception):
+    """The machinery failed; nothing is known of the program."""
+
+
+@dataclass
+class Seen:
+    """One test as it went; the fields are those of `sandbox.types.Run`."""
+
+    status: str
+    detail: str = ""
+    value: str | None = None
+    flattened: str = ""
+    cpu: float = 0.0
+    wall: float = 0.0
+    memory: int = 0
+    weak: bool = False
+    stdout: bytes = b""
+    stderr: bytes = b""
+    again: bool = False
+    """The process may be given the next test."""
+
+    def frame(self, index: int) -> dict[str, Any]:
+        """As the supervisor reads it; bytes travel as latin-1 text."""
+        told = {**self.__dict__, "run": index, "stdout": self.stdout.decode("latin-1")}
+        told["stderr"] = self.stderr.decode("utf-8", "replace")
+        del told["again"]
+        return told
+
+
+def answered(answer: bytes, test: dict[str, Any]) -> Seen:
+    """What the process says of itself; anything unknown is an error of the program."""
+    head, _, body = answer.partition(b"\n")
+    status = STATUS.get(head[:1], "RE")
+    numbers, _, flattened = head[2:].partition(b" ")
+    text = body.decode("utf-8", "replace")
+    seen = Seen(status, again=head[1:2] == b"1")
+    seen.memory = int(numbers) * 1024 if numbers.isdigit() and len(numbers) < 12 else 0
+    if status == "OK" and test["kind"] == "call":
+        seen.value, seen.flattened = text, flattened.decode("ascii", "replace")[:8]
+    elif status != "OK":
+        seen.detail = text[:TOLD]
+    return seen
+
+
+def died(child: Child, test: dict[str, Any], cpu: float) -> Seen:
+    """A process that ended without an answer."""
+    usage = child.usage
+    assert usage is not None
+    if not child.greeted:
+        child.read_all()
+        raise Fault(f"a program process did not start: {child.stderr.decode('utf-8', 'replace')}")
+    limits = child.limits
+    if os.WIFEXITED(usage.status):
+        code = os.WEXITSTATUS(usage.status)
+        if test["kind"] != "stdin":
+            return Seen("RE", f"the process ended with status {code} before the test was over")
+        return Seen("RE", f"exit status {code}") if code else Seen("OK")
+    number = os.WTERMSIG(usage.status)
+    if number in (signal.SIGKILL, signal.SIGXCPU) and cpu >= limits["cpu"]:
+        return Seen("TLE", f"more than {limits['cpu']:g} s of CPU")
+    if number == signal.SIGKILL:
+        if usage.memory * 2 >= limits["memory"]:
+            return Seen("MLE", "killed while it held much memory")
+        raise Fault("a program process was killed from outside")
+    return Seen("RE", f"signal {number} ({signal.strsignal(number)})")
+
+
+def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float) -> Seen:
+    """The same with output and times; output beyond the cap is OLE whatever came after it."""
+    child.read_all()
+    limits = child.limits
+    if seen.status == "OK" and len(child.stdout) > limits["stdout"]:
+        seen.status, seen.detail = "OLE", f"more than {limits['stdout']} bytes of output"
+    if test["kind"] == "stdin":
+        seen.stdout = bytes(child.stdout[: limits["stdout"]])
+    seen.stderr = bytes(child.stderr[-limits["stderr"] :]) if limits["stderr"] else b""
+    seen.cpu, seen.wall = max(0.0, child.cpu() - child.cpu_before), wall
+    seen.weak = test["kind"] == "weak"
+    return seen

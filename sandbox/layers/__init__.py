@@ -1,0 +1,1 @@
+"""Isolation layers, each by system calls of its own; standard library only, used inside the box."""

@@ -1,0 +1,114 @@
+"""An allowlist of system calls as a BPF program, made once and installed by each program process.
+
+Everything else answers EPERM rather than a kill, so that a harmless probe survives. `clone` makes
+threads only; `clone3` answers ENOSYS, so that the C library falls back to `clone`; `prlimit64` only
+reads; a socket pair is of streams only and is never addressed, which is what asyncio needs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterator
+
+from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, prctl
+from sandbox.layers.syscalls import NUMBERS, plain
+
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+ALLOW = 0x7FFF0000
+KILL = 0x80000000
+REFUSE = 0x00050000
+FILTER = 2
+LOAD, EQUAL, AT_LEAST, MASK, JUMP, RETURN = 0x20, 0x15, 0x35, 0x54, 0x05, 0x06
+NUMBER, ARCHITECTURE = 0, 4
+CLONE_THREAD = 0x10000
+X32 = 0x40000000
+IOCTLS = [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451]
+"""Is it a terminal and how large, bytes to read, blocking or not, closed on exec or not."""
+FCNTLS = [0, 1, 2, 3, 4, 1030]
+"""Duplicate, and the flags of a descriptor; no owner that is signalled, no seals, no pipe sizes."""
+PRCTLS = [15, 16]
+"""The name of a thread."""
+
+Line = tuple[int, int, int, int]
+
+
+class Program:
+    """The BPF program of this machine; KeyError on a machine without a table."""
+
+    def __init__(self, machine: str = MACHINE) -> None:
+        lines = list(_lines(machine))
+        self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
+        self._head = ctypes.create_string_buffer(
+            struct.pack("HxxxxxxP", len(lines), ctypes.addressof(self._code))
+        )
+
+    def install(self) -> None:
+        """Hold this process, and each thread that it starts, to the allowlist. For good."""
+        prctl(PR_SET_SECCOMP, FILTER, self._head)
+
+
+def _lines(machine: str) -> Iterator[Line]:
+    yield (LOAD, 0, 0, ARCHITECTURE)
+    yield (EQUAL, 1, 0, ARCHITECTURES[machine])
+    yield (RETURN, 0, 0, KILL)
+    yield (LOAD, 0, 0, NUMBER)
+    if machine == "x86_64":
+        yield (AT_LEAST, 0, 1, X32)
+        yield (RETURN, 0, 0, KILL)
+    numbers = plain(machine)
+    for place, number in enumerate(numbers):
+        yield (EQUAL, len(numbers) - place, 0, number)
+    yield (JUMP, 0, 0, 1)
+    yield (RETURN, 0, 0, ALLOW)
+    for name, body in _conditions().items():
+        yield (EQUAL, 0, len(body), NUMBERS[machine][name])
+        yield from body
+    yield (RETURN, 0, 0, REFUSE | errno.EPERM)
+
+
+def _conditions() -> dict[str, list[Line]]:
+    refuse = (RETURN, 0, 0, REFUSE | errno.EPERM)
+    allow = (RETURN, 0, 0, ALLOW)
+    thread = [(LOAD, 0, 0, _low(0)), (MASK, 0, 0, CLONE_THREAD), (EQUAL, 0, 1, CLONE_THREAD)]
+    return {
+        "clone": [*thread, allow, refuse],
+        "clone3": [(RETURN, 0, 0, REFUSE | errno.ENOSYS)],
+        "prlimit64": [*_null(2), allow, refuse],
+        "ioctl": _one_of(1, IOCTLS, errno.ENOTTY),
+        "fcntl": _one_of(1, FCNTLS, errno.EPERM),
+        "prctl": _one_of(0, PRCTLS, errno.EPERM),
+        "socketpair": [*_stream_pair(), allow, refuse],
+        "sendto": [*_null(4), allow, refuse],
+    }
+
+
+def _low(argument: int) -> int:
+    """Where the low word of an argument lies; both machines are little-endian."""
+    return 16 + 8 * argument
+
+
+def _null(argument: int) -> list[Line]:
+    """Falls through to the next line if the argument is 0, past it otherwise."""
+    low, high = _low(argument), _low(argument) + 4
+    return [(LOAD, 0, 0, low), (EQUAL, 0, 3, 0), (LOAD, 0, 0, high), (EQUAL, 0, 1, 0)]
+
+
+def _stream_pair() -> list[Line]:
+    """AF_UNIX, SOCK_STREAM with or without its flags."""
+    family, kind = _low(0), _low(1)
+    return [
+        (LOAD, 0, 0, family),
+        (EQUAL, 0, 4, 1),
+        (LOAD, 0, 0, kind),
+        (MASK, 0, 0, 0xF),
+        (EQUAL, 0, 1, 1),
+    ]
+
+
+def _one_of(argument: int, values: list[int], otherwise: int) -> list[Line]:
+    lines: list[Line] = [(LOAD, 0, 0, _low(argument))]
+    for value in values:
+        lines += [(EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW)]
+    return [*lines, (RETURN, 0, 0, REFUSE | otherwise)]

@@ -1,0 +1,181 @@
+"""Programs and results as JSON, for every border that they cross; what comes back is checked.
+
+A result is believed only as far as it is well-formed: a missing, repeated, unknown or misshapen
+part is a `BadReply`, and never a pass.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast, get_args
+
+from sandbox.errors import BadProgram
+from sandbox.types import SCIENTIFIC, Assertions, Call, Limits, Pool, Program, Run, Status, Stdin
+
+SCIENCE = re.compile(r"\b(numpy|sympy|pandas|scipy)\b")
+Kind = Literal["lean", "numpy", "scientific"]
+"""What a box has loaded. `scientific` has all that `numpy` has."""
+STATUSES = frozenset(get_args(Status))
+
+
+class BadReply(Exception):
+    """What the box said is no result."""
+
+
+def pool_of(program: Program) -> Pool:
+    """Where it runs: scientific where asked for, or where its text names such a package."""
+    if program.pool != "auto":
+        return program.pool
+    return "scientific" if _named(program) else "lean"
+
+
+def kind_of(program: Program) -> Kind:
+    """The same, but `numpy` where no other package is named: what has less in it forks faster."""
+    pool = pool_of(program)
+    return "numpy" if pool == "scientific" and _named(program) == {"numpy"} else pool
+
+
+def _named(program: Program) -> set[str]:
+    texts = [program.source, program.prefix]
+    texts += [test.code for test in program.tests if isinstance(test, Assertions)]
+    return {name for text in texts for name in SCIENCE.findall(text)}
+
+
+def check(program: Program) -> None:
+    """BadProgram where it cannot be run as asked."""
+    limits = program.limits
+    if not program.tests:
+        raise BadProgram("a program without tests has no verdict; give at least one")
+    for name in ("cpu", "clock"):
+        value = getattr(limits, name)
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise BadProgram(f"limits.{name} is {value!r}; it has to be more than 0 seconds")
+    for name in ("memory", "stack", "stdout", "stderr", "source"):
+        value = getattr(limits, name)
+        if not isinstance(value, int) or not 0 <= value < 1 << 50:
+            raise BadProgram(f"limits.{name} is {value!r}; it has to be a number of bytes")
+    if max(limits.stdout, limits.stderr) > 1 << 26:
+        raise BadProgram("limits.stdout and limits.stderr are at most 64 MiB")
+    for test in program.tests:
+        _test(test)
+
+
+def job_of(program: Program, pool: Kind, first: int = 0) -> dict[str, Any]:
+    """What the keeper is sent; `first` is the test to begin with."""
+    limits = program.limits
+    memory = limits.memory + (0 if pool == "lean" else SCIENTIFIC)
+    names = ("cpu", "stack", "stdout", "stderr")
+    bounds = {name: getattr(limits, name) for name in names}
+    return {
+        "source": program.source,
+        "prefix": program.prefix,
+        "limits": {**bounds, "wall": limits.clock, "memory": memory},
+        "tests": [_test(test) for test in program.tests],
+        "isolation": program.isolation,
+        "stop": program.stop_at_fault,
+        "first": first,
+    }
+
+
+def _test(test: Stdin | Call | Assertions) -> dict[str, Any]:
+    if isinstance(test, Stdin):
+        return {"kind": "stdin", "text": test.text}
+    if isinstance(test, Call):
+        try:
+            arguments = json.dumps(list(test.arguments))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadProgram(f"the arguments of {test.name} are no JSON values: {error}") from None
+        return {"kind": "call", "name": test.name, "arguments": arguments}
+    kind = "split" if test.split else "weak"
+    return {"kind": kind, "code": test.code, "entry": test.entry}
+
+
+def run_of(said: Any, index: int) -> Run:
+    """The run of test `index`; BadReply where it is not one."""
+    if not isinstance(said, dict):
+        raise BadReply(f"a run is no object: {type(said).__name__}")
+    told = cast("Mapping[str, Any]", said)
+    status = told.get("status")
+    if told.get("run") != index or not isinstance(status, str) or status not in STATUSES:
+        raise BadReply(f"test {index}: run {told.get('run')!r}, status {status!r}")
+    try:
+        value = told["value"]
+        run = Run(
+            status=cast("Status", status),
+            stdout=_text(told["stdout"]).encode("latin-1"),
+            value=None if value is None else _text(value),
+            flattened=_text(told["flattened"]),
+            stderr=_text(told["stderr"]),
+            detail=_text(told["detail"]),
+            cpu=_number(told["cpu"]),
+            wall=_number(told["wall"]),
+            memory=int(_number(told["memory"])),
+            weak=told["weak"] is True,
+        )
+    except (KeyError, UnicodeEncodeError) as error:
+        raise BadReply(f"test {index}: {error!r}") from None
+    return run
+
+
+def run_to(run: Run, index: int) -> dict[str, Any]:
+    """The JSON of a run, as `run_of` reads it."""
+    return {**run.__dict__, "run": index, "stdout": run.stdout.decode("latin-1")}
+
+
+def program_to(program: Program) -> dict[str, Any]:
+    """The JSON of a whole program, as `program_of` reads it."""
+    tests = [_test(test) for test in program.tests]
+    plain = {
+        key: value for key, value in program.__dict__.items() if key not in ("tests", "limits")
+    }
+    return {**plain, "tests": tests, "limits": dict(program.limits.__dict__)}
+
+
+def program_of(said: Any) -> Program:
+    """The program of a JSON object; BadProgram where it is none."""
+    try:
+        told: dict[str, Any] = dict(said)
+        limits = Limits(**told.pop("limits", {}))
+        tests = tuple(_test_of(dict(test)) for test in told.pop("tests"))
+        program = Program(tests=tests, limits=limits, **told)
+        texts: tuple[Any, ...] = (program.source, program.prefix)
+        stop: Any = program.stop_at_fault
+        fine = (
+            program.pool in ("auto", *get_args(Pool))
+            and program.isolation in ("program", "test")
+            and isinstance(stop, bool)
+            and all(isinstance(text, str) for text in texts)
+        )
+    except (TypeError, ValueError, KeyError, AttributeError, BadReply) as error:
+        raise BadProgram(f"not a program: {error!r}") from None
+    if not fine:
+        raise BadProgram("not a program: pool, isolation, source or prefix are of the wrong kind")
+    check(program)
+    return program
+
+
+def _test_of(told: dict[str, Any]) -> Stdin | Call | Assertions:
+    kind = told["kind"]
+    if kind == "stdin":
+        return Stdin(_text(told["text"]))
+    if kind == "call":
+        return Call(_text(told["name"]), tuple(json.loads(told["arguments"])))
+    if kind in ("split", "weak"):
+        return Assertions(_text(told["code"]), _text(told["entry"]), kind == "split")
+    raise ValueError(f"a test of kind {kind!r}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadReply(f"text is {type(value).__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e18
+    if not fine:
+        raise BadReply(f"a number is {value!r:.40}")
+    return value

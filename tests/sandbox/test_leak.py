@@ -1,0 +1,98 @@
+"""What one program does is nothing to the next, in the same box or beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.local import LocalBackend
+from sandbox.types import Backend
+from tests.sandbox.boxes import results, runs, stdin
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boxes need Linux")
+
+LOOK = """
+import builtins, decimal, gc, json, locale, math, os, random, signal, sys, threading, warnings
+def look():
+    return [
+        sys.getrecursionlimit(), sys.get_int_max_str_digits(), sys.getswitchinterval(),
+        threading.stack_size(), threading.active_count(), decimal.getcontext().prec,
+        random.random(), sorted(os.environ), sys.path, len(sys.meta_path), os.getcwd(),
+        locale.setlocale(locale.LC_ALL), sorted(dir(builtins)), len(print.__doc__),
+        json.dumps([1]), math.pi, gc.isenabled(), gc.get_threshold(), len(warnings.filters),
+        str(signal.getsignal(signal.SIGALRM)), sys.gettrace() is None, sys.stdout.encoding,
+        sorted(set(globals())), os.umask(18), hash('text'), sys.argv,
+        'colorsys' in sys.modules,
+    ]
+"""
+SPOIL = """
+sys.setrecursionlimit(77777); sys.set_int_max_str_digits(0); sys.setswitchinterval(1)
+threading.stack_size(1 << 20); decimal.getcontext().prec = 3; random.seed(5)
+os.environ['X'] = '1'; sys.path.append('/x'); sys.meta_path.append(None)
+builtins.len = lambda x: 1; builtins.mine = 1; json.dumps = lambda x: 'forged'; math.pi = 3
+gc.disable(); gc.set_threshold(1); warnings.simplefilter('error'); os.umask(0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN); sys.settrace(lambda *a: None)
+import colorsys; leaked = 1; sys.argv.append('x')
+try: locale.setlocale(locale.LC_ALL, 'C')
+except locale.Error: pass
+threading.Thread(target=__import__('time').sleep, args=(9999,), daemon=True).start()
+for name in ('stdin', 'stdout', 'stderr', 'modules'):
+    setattr(sys, name, None)
+"""
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Backend]:
+    with LocalBackend(workers=1) as backend:
+        yield backend
+
+
+def test_a_program_finds_nothing_that_an_earlier_one_left(box: Backend):
+    look, spoil = stdin(LOOK + "print(look())"), stdin(LOOK + SPOIL)
+    first, *rest = results(box, [look, spoil, look, spoil, look])
+    assert first.runs[0].status == "OK", first
+    assert [rest[1].runs[0].stdout, rest[3].runs[0].stdout] == [first.runs[0].stdout] * 2
+
+
+def test_a_test_finds_what_a_new_process_would_find(box: Backend):
+    source = LOOK + "print(look())\n" + SPOIL
+    alone = runs(box, stdin(source, "", "", "", isolation="test", stop_at_fault=False))
+    assert len({run.stdout for run in alone}) == 1
+    together = runs(box, stdin(source, "", "", "", stop_at_fault=False))
+    assert [run.stdout for run in together] == [run.stdout for run in alone]
+
+
+CHANGES = [each.strip() for line in SPOIL.splitlines()[:6] for each in line.split(";")]
+
+
+@pytest.mark.parametrize("line", CHANGES, ids=lambda line: line.split("(")[0].split(" ")[0])
+def test_no_single_change_is_met_again(box: Backend, line: str):
+    """Each alone, as a change that ends the process's reuse would hide the others."""
+    source = LOOK + "print(look())\n" + line
+    alone = runs(box, stdin(source, "", "", isolation="test"))
+    together = runs(box, stdin(source, "", ""))
+    assert [run.stdout for run in together] == [run.stdout for run in alone]
+    assert together[1].stdout == together[0].stdout
+
+
+def test_output_of_earlier_programs_is_in_no_memory_of_later_ones(box: Backend):
+    """A program may read all of its own memory; that is a copy of the zygote's."""
+    mark = "mark-" + "of-an-earlier-program"
+    said = stdin(f"print('{mark}')\nimport sys\nsys.stderr.write('{mark}')  # {mark}", mark)
+    look = stdin(
+        "import ctypes, gc, io\n"
+        "word = 'mark-' + 'of-an-earlier'\n"
+        "found = 0\n"
+        "buffers = [ctypes.string_at(id(o) - 4096, 1 << 16) for o in gc.get_objects()[:1]]\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.sbrk.restype = ctypes.c_void_p\n"
+        "end = libc.sbrk(0)\n"
+        "low = id(ctypes) if id(ctypes) < end else end - (1 << 20)\n"
+        "heap = ctypes.string_at(low, end - low)\n"
+        "print(len(heap) > 1000, word.encode() + b'-program' in heap)\n"
+    )
+    *_, last = results(box, [said, said, said, look])
+    assert last.runs[0].status in ("OK", "RE")
+    assert b"True" not in last.runs[0].stdout.split()[1:]
