@@ -58,7 +58,7 @@ class Side:
             "OMP_WAIT_POLICY": "passive",  # waiting sides must not spin; for all alike
             "HF_HUB_OFFLINE": "1",
         }
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the side)
         self.process = subprocess.Popen(
             [
                 sys.executable,
