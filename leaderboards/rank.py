@@ -79,7 +79,7 @@ def rankings(records: Iterable[Record]) -> list[Ranking]:
     """Measured records, ranked among their likes; in the order of task, metric and first record."""
     alike: dict[str, list[Record]] = {}
     for record in records:
-        if record.origin == "measured":
+        if record.ranked:
             alike.setdefault(digest(setting(record)), []).append(record)
     made = [_ranking(members) for members in alike.values()]
     return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))

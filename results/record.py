@@ -174,7 +174,6 @@ def append(records: Iterable[Record], folder: Path) -> int:
 
 def _extend(journal: Journal, records: Sequence[Record]) -> int:
     """Add what is new to an open file, each line linked to the one before."""
-    links = chain.check(journal.path)
     there = {record.key: record for _, record in numbered(journal.path)}
     new: list[Record] = []
     for record in records:
@@ -182,15 +181,36 @@ def _extend(journal: Journal, records: Sequence[Record]) -> int:
         if old is None or record.but(when=old.when, seconds=old.seconds) != old:
             there[record.key] = record
             new.append(record)
-    before = links.last
-    tables = [plain(record) for record in new]
-    if new and not links.sealed and not links.links:
-        tables.insert(0, {chain.GENESIS: links.genesis()})
-    for table in tables:
-        line = chain.linked(table, before)
+    before = _sealed(journal) if new else chain.START
+    for record in new:
+        line = chain.linked(plain(record), before)
         journal.append(line)
         before = line[chain.LINK]
     return len(new)
+
+
+def seal(folder: Path) -> list[Path]:
+    """Chain the lines of files from before there was a chain; gives the files that were."""
+    made: list[Path] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        if not (links := chain.check(path)).sealed and not links.links:
+            journal = _opened(path)
+            try:
+                _sealed(journal)
+            finally:
+                journal.close()
+            made.append(path)
+    return made
+
+
+def _sealed(journal: Journal) -> str:
+    """The link that the next line names; of a file without a chain, after it was sealed."""
+    links = chain.check(journal.path)
+    if links.sealed or links.links:
+        return links.last
+    line = chain.linked({chain.GENESIS: links.genesis()}, chain.START)
+    journal.append(line)
+    return line[chain.LINK]
 
 
 def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]:
@@ -263,12 +283,17 @@ def _date_faults(record: Record) -> Iterator[str]:
             datetime.fromisoformat(record.when)
         except ValueError:
             yield f"'{record.when[:40]}' is no ISO time such as 2026-01-31T12:00:00+00:00"
-    for day in filter(None, (record.model_date, record.data_date)):
-        try:
-            if date.fromisoformat(day).isoformat() != day:
-                raise ValueError
-        except ValueError:
-            yield f"'{day[:40]}' is no ISO date such as 2026-01-31"
+    for text in filter(None, (record.model_date, record.data_date)):
+        if not day(text):
+            yield f"'{text[:40]}' is no ISO date such as 2026-01-31"
+
+
+def day(text: str) -> str:
+    """The text where it is an ISO date such as 2026-01-31, else nothing."""
+    try:
+        return text if date.fromisoformat(text).isoformat() == text else ""
+    except ValueError:
+        return ""
 
 
 def _number_faults(record: Record) -> Iterator[str]:

@@ -18,6 +18,7 @@ NAMES = (
     "new",
     "compare",
     "rescore",
+    "verify",
     "view",
     "doctor",
 )
