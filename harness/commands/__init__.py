@@ -19,6 +19,7 @@ NAMES = (
     "compare",
     "rescore",
     "verify",
+    "submit",
     "view",
     "doctor",
 )

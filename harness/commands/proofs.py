@@ -90,15 +90,12 @@ class Verifier:
             told = Found("unchecked", f"{record.origin}, not measured: {record.source[:200]}")
             rest = dict.fromkeys(PARTS[1:], told)
             return Proof(line, {"chain": self._chain(line), **rest})
-        return Proof(
-            line,
-            {
-                "chain": self._chain(line),
-                "numbers": self._numbers(record),
-                "data": self._data(record),
-                "rollouts": self._rollouts(record),
-            },
-        )
+        return Proof(line, {name: self.part(name, line) for name in PARTS})
+
+    def part(self, name: str, line: Line) -> Found:
+        """One part of a proof; of claims, too."""
+        checks = {"numbers": self._numbers, "data": self._data, "rollouts": self._rollouts}
+        return self._chain(line) if name == "chain" else checks[name](line.record)
 
     def chain_of(self, path: Path) -> chain.Chain:
         """The chain of a file of records."""
@@ -211,9 +208,8 @@ class Verifier:
 
 def _derived(record: Record, metric: Metric) -> Found:
     """Value and interval from the values of the examples."""
-    found = intervals.interval(
-        record.values, record.cluster_of or None, low=metric.low, high=metric.high
-    )
+    labels = list(map(str, record.cluster_of)) or None
+    found = intervals.interval(record.values, labels, low=metric.low, high=metric.high)
     for name in ("value", "low", "high"):
         then, now = getattr(record, name), getattr(found, name)
         if math.isnan(then) and math.isnan(now):

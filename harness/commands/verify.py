@@ -126,12 +126,13 @@ def _gone(verifier: Verifier, files: Sequence[Path], noted: Path) -> list[str]:
 
     chains = {path.stem: verifier.chain_of(path) for path in files}
     gone: list[str] = []
-    for family, ends in read_table(noted).items():
+    for family, told in read_table(noted).items():
+        ends: list[Any] = told if isinstance(told, list) else [told]
         there = chains[family].links if family in chains else set[str]()
         gone += [
             f"{family}: the line with link {str(end)[:16]} was there when {noted} was written, and "
             "is gone"
-            for end in (ends if isinstance(ends, list) else [ends])
+            for end in ends
             if end not in there
         ]
     return gone
