@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage ranks bench-verifier new-task new-recipe clean
 
 setup: $(READY)
 
@@ -47,6 +47,9 @@ boards: $(READY)
 
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py
+
+ranks: $(READY)
+	$(BIN)/python tests/bench/ranks.py
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
