@@ -69,7 +69,7 @@ def run(
     with destination.folder() as folder:
         files = tables(drawings, kinds, folder)
         if not board:
-            beside = {**_cards(records), **_news(records, output)}
+            beside = {**_cards(records), **news(records, output)}
             files |= {folder / path: text for path, text in beside.items()}
         if not dry_run:
             for path, text in files.items():
@@ -125,7 +125,7 @@ def _cards(records: list[Record]) -> dict[PurePosixPath, str]:
     return {"cards" / path: text for path, text in card_files(records).items()}
 
 
-def _news(records: list[Record], output: Path) -> dict[PurePosixPath, str]:
+def news(records: list[Record], output: Path) -> dict[PurePosixPath, str]:
     """Feed, changes, badges, and the ends of the chains, by which a later `verify` knows."""
     import msgspec
 

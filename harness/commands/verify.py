@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -127,7 +127,7 @@ def _gone(verifier: Verifier, files: Sequence[Path], noted: Path) -> list[str]:
     chains = {path.stem: verifier.chain_of(path) for path in files}
     gone: list[str] = []
     for family, told in read_table(noted).items():
-        ends: list[Any] = told if isinstance(told, list) else [told]
+        ends = cast(list[Any], told) if isinstance(told, list) else [told]
         there = chains[family].links if family in chains else set[str]()
         gone += [
             f"{family}: the line with link {str(end)[:16]} was there when {noted} was written, and "
