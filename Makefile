@@ -4,7 +4,7 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage learning \
+.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -56,6 +56,9 @@ conformance: $(READY)
 # Does training teach? Some twenty minutes; killed, it goes on where it was.
 learning: $(READY)
 	$(BIN)/python tests/bench/learning.py
+
+ranks: $(READY)
+	$(BIN)/python tests/bench/ranks.py
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

@@ -56,7 +56,7 @@ def draw(board: Board, records: Sequence[Record]) -> Drawing:
     chosen = [record for record in records if admissible(record) and board.rows(record)]
     wanted = _wanted(board, chosen)
     found = rankings(wanted)
-    reported = tuple(r for r in chosen if r.origin == "reported" and _matches(board, r))
+    reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
     layout = matrix_sheets if board.layout == "matrix" else ranking_sheets
     return Drawing(board, tuple(found), reported, tuple(layout(found, reported)))
 
@@ -64,7 +64,7 @@ def draw(board: Board, records: Sequence[Record]) -> Drawing:
 def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:
     if board.columns:
         order = {id(record): _column(board, record) for record in records}
-        measured = [r for r in records if r.origin == "measured" and _matches(board, r)]
+        measured = [r for r in records if r.ranked and _matches(board, r)]
         return sorted(measured, key=lambda record: order[id(record)])
     return headlines(records)
 

@@ -18,6 +18,8 @@ NAMES = (
     "new",
     "compare",
     "rescore",
+    "verify",
+    "submit",
     "view",
     "doctor",
     "sandbox",

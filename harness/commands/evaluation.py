@@ -21,7 +21,7 @@ from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
 from harness.models import Costly, Model, Sampling
 from harness.play import play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
-from results.record import Record, append
+from results.record import Record, append, day
 from results.run import RunFolder, folder_name, line, run_id
 
 
@@ -284,6 +284,8 @@ def make_records(
                 seconds=float(provenance.get("seconds", 0.0)),
                 machine=machine(),
                 origin="measured",
+                model_date=day(str(model.get("released", ""))),
+                data_date=day(question.task.released),
             )
         )
     return made

@@ -26,6 +26,7 @@ FILE, FUNCTION, PARAMETERS = 400, 60, 5
 
 LARGE: dict[str, str] = {
     "harness/commands/eval.py run": "its parameters are the flags",
+    "harness/commands/publish.py run": "its parameters are the flags",
     "harness/commands/train.py run": "its parameters are the flags",
     "harness/commands/evaluation.py make_records": "one record's fields, one after another",
 }
