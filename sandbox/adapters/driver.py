@@ -9,7 +9,6 @@ something about its own output, which is compared outside with what it does not 
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import json
 import os
@@ -18,7 +17,7 @@ import resource
 import sys
 from typing import Any
 
-from sandbox.inside import runner
+from sandbox.inside import runner, state
 
 
 def main(job: dict[str, Any]) -> None:
@@ -44,14 +43,13 @@ def main(job: dict[str, Any]) -> None:
 
 def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
     """What a program process of ours does with its first test."""
-    runner.remember()
-    builtins.__dict__.update(runner._built_in)
+    state.remember()
     try:
         prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
         code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
     except runner.NOT_SOURCE as error:
         return runner.UNCOMPILED, f"{type(error).__name__}: {error}"[: runner.TOLD], ""
-    runner._refresh()
+    state.refresh()
     bodies = {"stdin": runner._stdin, "call": runner._call, "weak": runner._weak}
     return runner._conduct(bodies[job["test"]["kind"]], prefix, code, job["test"])
 

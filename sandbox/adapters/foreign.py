@@ -33,6 +33,7 @@ PARTS = (
     ("sandbox.frames", "frames.py"),
     ("sandbox.inside.typed", "inside/typed.py"),
     ("sandbox.inside.split", "inside/split.py"),
+    ("sandbox.inside.state", "inside/state.py"),
     ("sandbox.inside.runner", "inside/runner.py"),
     ("sandbox.adapters.driver", "adapters/driver.py"),
 )
