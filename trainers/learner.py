@@ -208,11 +208,13 @@ class Learner:
         found = [weight.grad for weight in learning if weight.grad is not None]
         rate = at(settings.lr, run)
         run.tally.put("learning_rate", rate)
-        if not found:  # nothing to learn: old momentum alone does not move the weights either
-            run.tally.put("grad_norm", 0.0)
-            return
         norm = torch.nn.utils.get_total_norm(found)
         size = whole(norm).item()
+        # shards go backward though no slope calls for it, and then hold zeros
+        if not found or (self.even and size == 0):
+            # nothing to learn: old momentum alone does not move the weights either
+            run.tally.put("grad_norm", 0.0)
+            return
         if not math.isfinite(size):
             nowhere = torch.ones(len(batch.rollouts), dtype=torch.bool)
             raise ModelError(

@@ -83,7 +83,8 @@ def same_run(folder: Path, world: World, recipe: Recipe, **settings: Any) -> Non
     assert isinstance(shared.store, Kept)
     if not world.first:
         return
-    settings.pop("sharding", None)
+    if settings.pop("sharding", "none") != "none":
+        settings["fused"] = False  # shards answer by transformers' own forward
     single = training(folder / "one", ALONE, recipe, **settings)
     single.train()
     assert isinstance(single.store, Kept)
