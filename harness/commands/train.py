@@ -93,7 +93,7 @@ def run(
 
     need("torch", "train", "training")
     boxing.choose(sandbox, cache=verdict_cache)
-    from harness.commands import training
+    from harness.commands import jobs, training
     from trainers.loop import Plan
     from trainers.world import joined
     from trainers.written import change
@@ -106,11 +106,11 @@ def run(
         found = change(registry.recipe(recipe), settings or ())
         given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
         found = found.but(**{key: value for key, value in given.items() if value is not None})
-        job = training.Job(
+        job = jobs.Job(
             task=registry.task(task),
             recipe=found,
             model=model,
-            roles=training.named_models(roles or ()),
+            roles=jobs.named_models(roles or ()),
             plan=Plan(
                 seed=seed,
                 limit=limit,
