@@ -24,9 +24,6 @@ from sandbox.types import SCIENTIFIC, Capabilities, Pool, Program, Result
 from sandbox.wire import Kind, check
 from sandbox.worker import ENVIRONMENT, Broken, Worker, zygote_argv
 
-OWNER = "sandbox.owner"
-"""Label of our containers: the process that started them."""
-
 
 @dataclass(frozen=True)
 class Box:
@@ -120,6 +117,7 @@ class DockerBackend:
         pool: Pool = "lean" if kind == "lean" else "scientific"
         client = engine.connect()
         try:
+            engine.sweep(client)
             tag = self._tag or image.name(pool)
             plan = _plan_of(engine.image_of(client, tag).labels, tag)
             command = zygote_argv(plan["python"], image.HOME)
@@ -145,7 +143,7 @@ class DockerBackend:
             "environment": ENVIRONMENT,
             "working_dir": "/",
             "user": "65534:65534",
-            "labels": {OWNER: str(os.getpid())},
+            "labels": {engine.OWNER: engine.owner()},
             "stdin_open": True,
             "network_mode": "none",
             "ipc_mode": "private",

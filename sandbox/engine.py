@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import socket
 import struct
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sandbox.errors import SandboxUnavailable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
+OWNER = "sandbox.owner"
+"""Label of our containers: the process that started them."""
 HEAD = struct.Struct(">BxxxL")
 """Before each piece of output: 1 standard output, 2 error output; and its length."""
 KEPT = 1 << 16
@@ -86,6 +90,43 @@ def image_of(client: DockerClient, name: str) -> Image:
         ) from error
     except docker.errors.APIError as error:
         raise SandboxUnavailable(f"the engine tells nothing of {name}: {error}") from error
+
+
+def owner() -> str:
+    """This process, as its containers are labeled: number, and where that number has a meaning."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        where = f"{boot}-{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        where = platform.node()
+    return f"{os.getpid()}@{where}"
+
+
+def sweep(client: DockerClient) -> None:
+    """Remove what was made but not started by processes of this machine that are gone.
+
+    A process that is killed between the two leaves such a container; one that was started ends, and
+    is removed by the engine, when its owner does.
+    """
+    import docker.errors
+
+    api: Any = client.api
+    for each in api.containers(all=True, filters={"label": OWNER, "status": "created"}):
+        number, _, where = str(each["Labels"].get(OWNER)).partition("@")
+        here = where == owner().partition("@")[2]
+        if here and number.isdigit() and not _alive(int(number)):
+            with contextlib.suppress(docker.errors.APIError):
+                api.remove_container(each["Id"], force=True, v=True)
+
+
+def _alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class ContainerWire:

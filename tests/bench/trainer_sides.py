@@ -114,10 +114,12 @@ def ours(load: Workload, folder: Path, pace: Pace, *, lean: bool) -> None:
     from harness.models import Sampling
     from harness.types import Prompt
     from trainers.loop import Plan, Training
-    from trainers.policies.text import TextPolicy, open_text
+    from trainers.policies.text import TextPolicy
     from trainers.recipe import AdamW, Run
     from trainers.recipes.grpo import RECIPE
     from trainers.samplers import Uniform
+    from trainers.text.load import load as read
+    from trainers.text.settings import TextSettings
 
     class Paced(Uniform):
         """The first call is the rehearsal's."""
@@ -130,17 +132,15 @@ def ours(load: Workload, folder: Path, pace: Pace, *, lean: bool) -> None:
             Paced.rehearsed = True
             return super().__call__(examples, run)
 
-    policy = open_text(
-        str(folder),
-        Sampling(),
+    settings = TextSettings(
         dtype="float32",
         autocast=True,
         sample_dtype="bfloat16",
         batch_size=64,
         checkpointing=lean,
     )
-    assert isinstance(policy, TextPolicy)
-    policy.loaded = replace(policy.loaded, ends=frozenset())
+    loaded = replace(read(str(folder), settings), ends=frozenset[int]())
+    policy = TextPolicy(loaded, Sampling(), settings)
     force_ours(policy, load.lengths(), pace)
     recipe = RECIPE.but(
         samplers=Paced(prompts=load.prompts, rollouts=load.rollouts),
@@ -194,8 +194,9 @@ def force_ours(policy: Any, lengths: list[int], pace: Pace) -> None:
             for place, job in enumerate(jobs)
         ]
         pace.read += sum(len(job.ids) for job in jobs)
-        pace.said += sum(job.budget for job in cut)
-        return draw(cut, sampling)
+        for job, drawn in draw(cut, sampling):
+            pace.said += len(drawn.ids)
+            yield job, drawn
 
     policy._decode = forced
 

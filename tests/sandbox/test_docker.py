@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sandbox import engine, image
-from sandbox.docker_backend import OWNER, Box, DockerBackend
+from sandbox.docker_backend import Box, DockerBackend
 from sandbox.errors import BadProgram, SandboxUnavailable
 from sandbox.local import LocalBackend
 from sandbox.remote import open_remote
@@ -203,9 +203,9 @@ def test_a_harness_that_is_killed_leaves_no_container(client: Any):
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
     until = time.monotonic() + 60
-    while len(mine(client, process.pid)) < 2 and time.monotonic() < until:
+    while len(mine(client, process.pid, status="running")) < 2 and time.monotonic() < until:
         time.sleep(0.1)
-    assert len(mine(client, process.pid)) == 2
+    assert len(mine(client, process.pid, status="running")) == 2
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -214,10 +214,30 @@ def test_a_harness_that_is_killed_leaves_no_container(client: Any):
     assert not mine(client, process.pid)
 
 
-def mine(client: Any, pid: int) -> list[str]:
+@pytest.mark.docker
+def test_what_was_made_and_not_started_is_removed_by_the_next(client: Any):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = engine.owner().partition("@")[2]
+    owners = [f"{gone.pid}@{here}", f"{os.getpid()}@{here}", f"{gone.pid}@elsewhere"]
+    made = [
+        client.api.create_container(image.name(), "x", labels={engine.OWNER: owner})["Id"]
+        for owner in owners
+    ]
+    try:
+        engine.sweep(client)
+        left = [each["Id"] for each in client.api.containers(all=True)]
+        assert [each in left for each in made] == [False, True, True]
+    finally:
+        for each in made[1:]:
+            client.api.remove_container(each)
+
+
+def mine(client: Any, pid: int, **more: str) -> list[str]:
     """The containers of a process; looked at as one list, since each may go at any time."""
-    found = client.api.containers(all=True, filters={"label": f"{OWNER}={pid}"})
-    return [each["Id"] for each in found]
+    owner = f"{pid}@{engine.owner().partition('@')[2]}"
+    asked = {"label": f"{engine.OWNER}={owner}", **more}
+    return [each["Id"] for each in client.api.containers(all=True, filters=asked)]
 
 
 # -- refusals

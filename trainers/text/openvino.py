@@ -103,6 +103,7 @@ class OpenvinoEngine:
 
         config = genai.GenerationConfig()
         config.max_new_tokens = job.budget
+        config.ignore_eos = True  # the file names one end token; the model may have others
         config.stop_token_ids = set(self.loaded.ends)
         config.logprobs = 1
         config.do_sample = sampling.temperature > 0
