@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 from harness import registry
 from harness.commands import boxing, screen
 from harness.commands.jobs import Job, open_policies
+from harness.commands.stopping import interruptible
 from harness.environment import environment
 from harness.journal import Journal
 from harness.models import Sampling
@@ -215,36 +213,6 @@ class _Reporter:
                 f"length {numbers['completions/mean_length']:.1f}, "
                 f"{numbers['step_time']:.1f} s"
             )
-
-
-@contextmanager
-def interruptible(training: Training, *, quiet: bool = False) -> Generator[None]:
-    """Ctrl-C and SIGTERM finish the step and save; a second one of a kind stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    seen: set[int] = set()
-
-    def stop(number: int, frame: object) -> None:
-        if number in seen:
-            raise KeyboardInterrupt
-        seen.add(number)  # torchrun hands a terminal's Ctrl-C on as SIGTERM
-        if training.stopping or quiet:
-            training.stopping = True
-            return
-        training.stopping = True
-        screen.say(
-            f"finishing step {training.run.step + 1} and saving; once more stops at once, and the "
-            "same command then goes on from the last checkpoint"
-        )
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def share(source: Path, target: Path) -> None:
