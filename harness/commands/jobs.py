@@ -85,6 +85,7 @@ class Job:
             "limit": plan.limit,
             "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
             "positions": plan.positions,
+            "review": [self.packing, self.sharing, self.checkpointing],
             **({"processes": self.world.size} if self.world.size > 1 else {}),
             "examples": digest([example_digest(example) for example in examples]),
             "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
