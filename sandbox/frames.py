@@ -20,9 +20,12 @@ class BadFrame(Exception):
     """What came is no frame."""
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def pack(value: Any) -> bytes:
     """The frame of a JSON value."""
-    body = json.dumps(value, separators=(",", ":")).encode()
+    body = _encode(value).encode()
     return HEAD.pack(len(body)) + body
 
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 import resource
 
 DESCRIPTORS = 128
+KINDS = (
+    resource.RLIMIT_CORE,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_STACK,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_AS,
+)
+HARD = {kind: resource.getrlimit(kind)[1] for kind in KINDS}
+"""The hard limits that a box was started with."""
 
 
 def apply(memory: int, cpu: int, stack: int) -> None:
@@ -21,6 +31,6 @@ def apply(memory: int, cpu: int, stack: int) -> None:
 
 
 def _lower(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
+    hard = HARD[kind]
     least = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (least, least))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Iterator
 
 from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, prctl
 from sandbox.layers.syscalls import NUMBERS, plain
@@ -20,7 +19,7 @@ ALLOW = 0x7FFF0000
 KILL = 0x80000000
 REFUSE = 0x00050000
 FILTER = 2
-LOAD, EQUAL, AT_LEAST, MASK, JUMP, RETURN = 0x20, 0x15, 0x35, 0x54, 0x05, 0x06
+LOAD, EQUAL, AT_LEAST, MASK, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 NUMBER, ARCHITECTURE = 0, 4
 CLONE_THREAD = 0x10000
 X32 = 0x40000000
@@ -32,13 +31,14 @@ PRCTLS = [15, 16]
 """The name of a thread."""
 
 Line = tuple[int, int, int, int]
+Leaf = tuple[int, list[Line]]
 
 
 class Program:
     """The BPF program of this machine; KeyError on a machine without a table."""
 
     def __init__(self, machine: str = MACHINE) -> None:
-        lines = list(_lines(machine))
+        lines = _lines(machine)
         self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
         self._head = ctypes.create_string_buffer(
             struct.pack("HxxxxxxP", len(lines), ctypes.addressof(self._code))
@@ -49,23 +49,38 @@ class Program:
         prctl(PR_SET_SECCOMP, FILTER, self._head)
 
 
-def _lines(machine: str) -> Iterator[Line]:
-    yield (LOAD, 0, 0, ARCHITECTURE)
-    yield (EQUAL, 1, 0, ARCHITECTURES[machine])
-    yield (RETURN, 0, 0, KILL)
-    yield (LOAD, 0, 0, NUMBER)
+def _lines(machine: str) -> list[Line]:
+    return [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (EQUAL, 1, 0, ARCHITECTURES[machine]),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NUMBER),
+        *_search(_leaves(machine)),
+    ]
+
+
+def _leaves(machine: str) -> list[Leaf]:
+    """What is answered from each number on, up to the next, in rising order."""
+    refuse, allow = [(RETURN, 0, 0, REFUSE | errno.EPERM)], [(RETURN, 0, 0, ALLOW)]
+    answers = {number: allow for number in plain(machine)}
+    answers |= {NUMBERS[machine][name]: body for name, body in _conditions().items()}
+    leaves: list[Leaf] = []
+    for number in range(max(answers) + 2):
+        answer = answers.get(number, refuse)
+        if not leaves or leaves[-1][1] != answer:
+            leaves.append((number, answer))
     if machine == "x86_64":
-        yield (AT_LEAST, 0, 1, X32)
-        yield (RETURN, 0, 0, KILL)
-    numbers = plain(machine)
-    for place, number in enumerate(numbers):
-        yield (EQUAL, len(numbers) - place, 0, number)
-    yield (JUMP, 0, 0, 1)
-    yield (RETURN, 0, 0, ALLOW)
-    for name, body in _conditions().items():
-        yield (EQUAL, 0, len(body), NUMBERS[machine][name])
-        yield from body
-    yield (RETURN, 0, 0, REFUSE | errno.EPERM)
+        leaves.append((X32, [(RETURN, 0, 0, KILL)]))
+    return leaves
+
+
+def _search(leaves: list[Leaf]) -> list[Line]:
+    """A binary search: the kernel tries each number when a filter is installed, so depth counts."""
+    if len(leaves) == 1:
+        return leaves[0][1]
+    middle = len(leaves) // 2
+    low, high = _search(leaves[:middle]), _search(leaves[middle:])
+    return [(AT_LEAST, len(low), 0, leaves[middle][0]), *low, *high]
 
 
 def _conditions() -> dict[str, list[Line]]:

@@ -137,10 +137,10 @@ def test_without_no_new_privileges_no_program_starts_or_the_backend_refuses():
 
 
 def run_filter(machine: str, number: int, arguments: tuple[int, ...] = (), arch: int = 0) -> int:
-    """What the BPF program answers; an interpreter of the six instructions that it uses."""
+    """What the BPF program answers; an interpreter of the five instructions that it uses."""
     words = [each & (2**64 - 1) for each in (*arguments, 0, 0, 0, 0, 0, 0)][:6]
     data = struct.pack("<iIQ6Q", number, arch or seccomp.ARCHITECTURES[machine], 0, *words)
-    lines = list(seccomp._lines(machine))
+    lines = seccomp._lines(machine)
     at = accumulator = 0
     while True:
         code, if_true, if_false, value = lines[at]
@@ -151,8 +151,6 @@ def run_filter(machine: str, number: int, arguments: tuple[int, ...] = (), arch:
             accumulator &= value
         elif code == seccomp.EQUAL:
             at += if_true if accumulator == value else if_false
-        elif code == seccomp.JUMP:
-            at += value
         elif code == seccomp.AT_LEAST:
             at += if_true if accumulator >= value else if_false
         else:
