@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import platform
 import socket
 import sys
 from typing import Any
@@ -23,8 +22,7 @@ from sandbox.layers import landlock, libc, namespaces, seccomp, view
 
 WARM = (
     "string re datetime collections heapq bisect copy math random statistics itertools functools "
-    "operator io json typing cmath decimal fractions array threading queue traceback dataclasses "
-    "enum abc contextlib time textwrap numbers"
+    "operator io json typing decimal fractions threading enum abc contextlib time numbers"
 ).split()
 """What programs of contests import; a program finds it loaded."""
 NAMESPACES = ("user", "mount", "net", "ipc", "uts", "pid")
@@ -166,5 +164,5 @@ def _try(layers: dict[str, str], name: str, act: Any) -> None:
 
 
 def _interpreter() -> str:
-    version = platform.python_version()
+    version = sys.version.split()[0]
     return f"{sys.implementation.name}-{version}-{sys.platform}-{libc.MACHINE}"

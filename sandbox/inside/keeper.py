@@ -13,8 +13,7 @@ import select
 import signal
 import socket
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox import frames
 from sandbox.inside import runner
@@ -178,8 +177,7 @@ def _limits(job: dict[str, Any]) -> bytes:
     return ASKED.pack(limits["memory"], cpu, limits["stack"])
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """A process that has ended: wait status, CPU seconds, peak resident bytes."""
 
     status: int

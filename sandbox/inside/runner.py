@@ -85,7 +85,7 @@ def _serve() -> None:
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    meddling = state.may_meddle(source, code)
+    meddling, rewiring = state.may_meddle(source, code), state.may_rewire(source)
     first = True
     play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
     while True:
@@ -95,7 +95,7 @@ def _serve() -> None:
             return
         test = frames.unpack(asked) if asked != PLAIN else PLAIN_TEST
         if not first:  # the zygote has made the first test's
-            state.refresh()
+            state.refresh(streams=rewiring or meddling)
         first = False
         status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
         again = state.reusable(own, meddling)
@@ -293,3 +293,4 @@ def _end() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
+    state.flush()

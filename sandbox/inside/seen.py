@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from typing import Any
 
 from sandbox.inside import runner
@@ -24,22 +23,19 @@ class Fault(Exception):
     """The machinery failed; nothing is known of the program."""
 
 
-@dataclass
 class Seen:
     """One test as it went; the fields are those of `sandbox.types.Run`."""
 
-    status: str
-    detail: str = ""
-    value: str | None = None
-    flattened: str = ""
-    cpu: float = 0.0
-    wall: float = 0.0
-    memory: int = 0
-    weak: bool = False
-    stdout: bytes = b""
-    stderr: bytes = b""
-    again: bool = False
-    """The process may be given the next test."""
+    def __init__(self, status: str, detail: str = "", *, again: bool = False) -> None:
+        self.status, self.detail = status, detail
+        self.value: str | None = None
+        self.flattened = ""
+        self.cpu = self.wall = 0.0
+        self.memory = 0
+        self.weak = False
+        self.stdout = self.stderr = b""
+        self.again = again
+        """The process may be given the next test."""
 
     def frame(self, index: int) -> dict[str, Any]:
         """As the supervisor reads it; bytes travel as latin-1 text."""

@@ -10,6 +10,7 @@ import _thread
 import bisect
 import builtins
 import collections
+import contextlib
 import decimal
 import functools
 import gc
@@ -46,6 +47,7 @@ RECURSION, DIGITS = 1000, 4300
 _names: dict[str, Any] = builtins.__dict__
 _built_in = dict(_names)
 _thresholds = gc.get_threshold()
+_output: list[Any] = [None, None]
 _path: list[str] = []
 _finders: list[Any] = []
 _waiting: list[Any] = []
@@ -134,15 +136,36 @@ def reusable(own: tuple[int, int], meddling: bool) -> bool:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def may_rewire(source: str) -> bool:
+    """Whether it could change how a stream of output works; True in doubt."""
+    return any(word in source for word in ("reconfigure", "detach", "buffer", "getattr", "_CHUNK"))
+
+
+def _closed() -> bool:
+    return any(each.closed for each in _output)
+
+
+def flush() -> None:
+    """What was written before a program put streams of its own in the place of these."""
+    for stream in _output:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
 def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:
     return open(descriptor, mode, buffering, "utf-8", errors, closefd=False)
 
 
-def refresh() -> None:
-    """Streams, random numbers and the interpreter's limits, as a new process has them."""
+def refresh(*, streams: bool = True) -> None:
+    """Streams, random numbers and the interpreter's limits, as a new process has them.
+
+    Without `streams` the ones for output stay, if they are still those of an earlier call.
+    """
     sys.stdin = _stream(0, "r", -1, "strict")
-    sys.stdout = _stream(1, "w", -1, "strict")
-    sys.stderr = _stream(2, "w", 1, "backslashreplace")
+    if streams or sys.stdout is not _output[0] or sys.stderr is not _output[1] or _closed():
+        sys.stdout = _stream(1, "w", -1, "strict")
+        sys.stderr = _stream(2, "w", 1, "backslashreplace")
+        _output[:] = sys.stdout, sys.stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
     sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(DIGITS)

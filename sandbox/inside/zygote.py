@@ -8,18 +8,17 @@ can hold anything of another.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
 import select
 import signal
 import socket
 import struct
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from sandbox.inside import runner
 from sandbox.layers import landlock, libc, namespaces, rlimits, seccomp
 
+LOW = 8
 ASKED = struct.Struct("=QQQ")
 """Bytes of address space, CPU seconds, bytes of stack."""
 BORN = struct.Struct("=cq")
@@ -27,8 +26,7 @@ GONE = struct.Struct("=cqqddq")
 """b"X", pid, wait status, CPU seconds (user, system), peak resident KiB."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What each program process puts up for itself."""
 
     rlimits: bool
@@ -46,6 +44,7 @@ def serve(
         os._exit(0)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     _nothing_at_exit()
+    _keep_low()
     children: dict[int, int] = {}
     poll = select.poll()
     poll.register(asked, select.POLLIN)
@@ -82,11 +81,9 @@ def _become_program(message: bytes, descriptors: list[int], settings: Settings) 
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         memory, cpu, stack = ASKED.unpack(message)
-        # above all targets first, or one could be overwritten before it was moved
-        high = [_above(each, 64) for each in descriptors]
-        for target, source in enumerate(high):
-            os.dup2(source, target)
-        os.closerange(len(high), 256)
+        for target, source in enumerate(descriptors):
+            os.dup2(source, target)  # what is received lies above: see `_keep_low`
+        os.closerange(len(descriptors), 256)
         if settings.rlimits:
             rlimits.apply(memory, cpu, stack)
         if settings.capabilities:
@@ -102,8 +99,12 @@ def _become_program(message: bytes, descriptors: list[int], settings: Settings) 
     runner.serve()
 
 
-def _above(descriptor: int, least: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD, least)
+def _keep_low() -> None:
+    """Occupy the descriptors that programs get, so that none is received there."""
+    silent = os.open(os.devnull, os.O_RDWR)
+    while silent < LOW:
+        silent = os.dup(silent)
+    os.close(silent)
 
 
 def _nothing_at_exit() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sandbox.layers.libc import MACHINE
 
@@ -25,8 +25,7 @@ WRITABLE = ("/dev/null",)
 FOREIGN = ("site-packages", "dist-packages")
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """Absolute paths; those that do not exist are passed over."""
 
     readable: tuple[str, ...]

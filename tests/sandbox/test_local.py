@@ -43,6 +43,9 @@ IDIOMS = {
     "replaced stdin": "import io, sys\nsys.stdin = io.BytesIO(sys.stdin.buffer.read())\n"
     "print(sum(map(int, sys.stdin.readline().split())))",
     "own writer": "import os\nf = open(1, 'w')\nf.write(str(sum(map(int, input().split()))))",
+    "replaced stdout": "import io, sys\nprint(sum(map(int, input().split())))\nsys.stdout = io.StringIO()\n"
+    "print('unseen')",
+    "reconfigured": "import sys\nsys.stdout.reconfigure(newline='\\r\\n')\n" + ADD,
     "at exit": "import atexit\natexit.register(lambda: print(sum(map(int, input().split()))))",
     "guard": "def main(): " + ADD + "\nif '__main__' == __name__: main()\nx = 1",
     "future": "from __future__ import annotations\n" + ADD,
