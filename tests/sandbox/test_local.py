@@ -175,6 +175,22 @@ def test_what_one_test_leaves_behind_is_never_the_reason_of_anothers_failure(box
     assert [run.status for run in runs(box, stdin(source, *["1 2\n"] * 4))] == ["OK"] * 4
 
 
+def test_a_program_that_lies_about_its_time_gains_none(box: Backend):
+    """It answers its first test itself, with a claim of a million seconds."""
+    source = (
+        "import os, struct\n"
+        "if input() == 'first':\n"
+        "    body = b'O11 999999999999 \\n'\n"
+        "    os.write(3, struct.pack('>I', len(body)) + body)\n"
+        "while True: pass"
+    )
+    limits = Limits(cpu=0.3, wall=60)
+    seen = runs(box, stdin(source, "first", "second", limits=limits, stop_at_fault=False))
+    assert seen[-1].status == "TLE"
+    assert "CPU" in seen[-1].detail
+    assert seen[0].cpu < 30
+
+
 def test_isolation_by_test_starts_every_test_in_a_new_process(box: Backend):
     source = "import statistics\nprint(hasattr(statistics, 'mark'))\nstatistics.mark = 1"
     alone = runs(box, stdin(source, *["x"] * 3, isolation="test"))
