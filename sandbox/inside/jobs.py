@@ -13,8 +13,8 @@ from sandbox.inside import halves, runner
 from sandbox.inside.keeper import TICK, Child, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
-SLOTS = 6
-"""Tests that a program process is handed ahead."""
+SLOTS = 10
+"""Tests that a program process is handed ahead; a digit names one."""
 HELD_BACK = 0.1
 """Seconds for which results of quick tests wait for one another."""
 LARGE = 1 << 20
