@@ -4,7 +4,9 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage bench-verifier bench-sandbox test-hostile new-task new-recipe clean
+.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
+  bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
+  new-task new-recipe clean
 
 setup: $(READY)
 
@@ -48,6 +50,16 @@ boards: $(READY)
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py
 
+conformance: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/conformance/table.py
+
+# Does training teach? Some twenty minutes; killed, it goes on where it was.
+learning: $(READY)
+	$(BIN)/python tests/bench/learning.py
+
+ranks: $(READY)
+	$(BIN)/python tests/bench/ranks.py
+
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
 
@@ -56,6 +68,22 @@ bench-sandbox: $(READY)
 
 test-hostile: $(READY)
 	$(BIN)/python tests/bench/hostile.py
+
+bench-generation: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python tests/bench/generation.py
+
+bench-eval: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python tests/bench/evaluation.py
+
+bench-trainer: $(READY)
+	$(BIN)/python tests/bench/trainer.py run --fresh
+	$(BIN)/python tests/bench/trainer.py linear
+
+# Random weights on a card; try it without one: make bench-gpu DEVICE=cpu SHAPES=tiny
+DEVICE ?= cuda
+SHAPES ?= 0.5B,1.5B,7B
+bench-gpu: $(READY)
+	$(BIN)/python tests/bench/gpu.py --device $(DEVICE) --shapes $(SHAPES)
 
 new-task new-recipe: $(READY)
 	$(BIN)/harness new $(patsubst new-%,%,$@) $(NAME)

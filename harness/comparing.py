@@ -86,8 +86,10 @@ def compare(
         raise DataError("values to compare must be finite numbers")
     sums, sizes = _by_cluster(d, [(clusters or {}).get(id, id) for id in ids])
     p, method = _sign_flips(sums, seed)
-    mean = float(d.mean())
-    se, half = _spread(sums, sizes, level)
+    mean = math.fsum(d) / len(ids)
+    if abs(mean) < 1e-12 * float(np.abs(d).max(initial=0.0)):
+        mean = 0.0  # the dust of rounding is no difference that more examples would show
+    se, half = spread(sums, sizes, level)
     z = _normal_quantile(level)
     shares = all(0.0 <= side[id] <= 1.0 for side in (a, b) for id in ids)
     least = -1.0 if shares else -math.inf
@@ -125,7 +127,7 @@ def _by_cluster(d: Floats, labels: Sequence[str]) -> tuple[Floats, Floats]:
     return np.bincount(index, d).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
-def _spread(sums: Floats, sizes: Floats, level: float) -> tuple[float, float]:
+def spread(sums: Floats, sizes: Floats, level: float) -> tuple[float, float]:
     """Standard error of the mean difference, and half the width of its interval."""
     from scipy.special import stdtrit
 

@@ -72,7 +72,7 @@ def task_contracts(
 
     `few` examples a split are judged; `patience` is in seconds.
     """
-    subject = Subject(task, card, few, patience)
+    subject = Subject(task, card, few, max(patience, task.patience))
     findings: list[Finding] = []
     for name, law in LAWS.items():
         wrong: list[str] = []
@@ -112,11 +112,12 @@ def card_is_complete(subject: Subject) -> Iterator[str | Remark]:
 
 def name_is_the_file(subject: Subject) -> Iterator[str | Remark]:
     family, _, member = subject.task.name.partition("/")
+    bare = subject.task.name.partition("+")[0]  # settings follow the member's name
     if not member:
         yield f"the task's name is '{subject.task.name}', not family/member"
     elif family != subject.card.name:
         yield f"the task is called '{subject.task.name}' and its file '{subject.card.name}'"
-    elif "Members" in subject.card.sections and subject.task.name not in subject.card.members:
+    elif "Members" in subject.card.sections and bare not in subject.card.members:
         yield f"the card's Members do not list {member}"
 
 

@@ -50,6 +50,8 @@ class Source:
     config: str | None = None
     split: str = "test"
     revision: str | None = None
+    data_files: tuple[str, ...] = ()
+    """JSON lines of the hub's repository, for a set that has no loader of its own."""
     shape: Callable[[Cells], Cells | None] = as_it_is
     """A row of the hub as a row of the file; None leaves it out, and is counted."""
     columns: tuple[str, ...] = ("question", "answer")
@@ -66,7 +68,7 @@ class Source:
     @property
     def place(self) -> str:
         """The hub's id in one word, or the file."""
-        parts = (self.hub, self.config or "", self.split)
+        parts = (self.hub, self.config or "", "+".join(self.data_files) or self.split)
         at = f"@{self.revision}" if self.revision else ""
         return "/".join(filter(None, parts)) + at if self.hub else self.file
 
@@ -256,6 +258,8 @@ def _fetched(source: Source) -> Any:
     datasets: Any = import_module("datasets")
     with _without_waiting(source):
         try:
+            if source.data_files:
+                return datasets.load_dataset("json", data_files=_addresses(source), split="train")
             return datasets.load_dataset(
                 source.hub, source.config, split=source.split, revision=source.revision
             )
@@ -265,6 +269,14 @@ def _fetched(source: Source) -> Any:
                 f"{' '.join(str(error).split())[:200]}). Set {FOLDER} to a folder with "
                 f"{source.file}, or connect to the hub"
             ) from error
+
+
+def _addresses(source: Source) -> list[str]:
+    """Of single files in a repository of the hub, or in a folder that stands for one."""
+    if Path(source.hub).exists():
+        return [str(Path(source.hub) / name) for name in source.data_files]
+    at = f"@{source.revision}" if source.revision else ""
+    return [f"hf://datasets/{source.hub}{at}/{name}" for name in source.data_files]
 
 
 @contextmanager

@@ -8,7 +8,9 @@ HarnessError
 ├── ModelError        a checkpoint, adapter or endpoint is unusable   exit 4
 ├── BusyError         another process writes to the same place        exit 5
 ├── MissingExtra      an optional dependency is not installed         exit 6
-└── IncompleteRun     some attempts could not be made or judged       exit 7
+├── IncompleteRun     some attempts could not be made or judged       exit 7
+├── JudgeUnavailable  nothing can be judged: the run stops            exit 8
+└── LostProcess       another process of the run is gone              exit 9
 
 A message says what was wrong, what was given, and what would do.
 """
@@ -77,6 +79,18 @@ class IncompleteRun(HarnessError):
     """Some attempts could not be made or judged, so the numbers may not be published."""
 
     code = 7
+
+
+class JudgeUnavailable(HarnessError):
+    """What judges is missing or cannot be relied on; a verifier raises it to stop the whole run."""
+
+    code = 8
+
+
+class LostProcess(HarnessError):
+    """Another process of the same run is gone, so this one cannot go on."""
+
+    code = 9
 
 
 def need(module: str, extra: str, why: str) -> ModuleType:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from harness.codec import clean, plain, revive
-from harness.errors import UsageError
+from harness.errors import JudgeUnavailable, UsageError
 from harness.models import Model
 from harness.types import Completion, Dialogue, Fault, Prompt, Rollout, Row, Task, Turn, Verdict
 
@@ -196,6 +196,8 @@ class _Judge:
                     return _Step(attempt, next=attempt.dialogue.send(completion))
                 except StopIteration as end:
                     verdict = end.value
+        except JudgeUnavailable:
+            raise  # no verdict can be had: stop, instead of collecting faults
         except BaseException as error:  # also SystemExit: a fault is never a wrong answer
             return _Step(attempt, fault=f"the verifier raised {type(error).__name__}: {error}")
         finally:

@@ -227,6 +227,10 @@ class Task:
     """ISO date on which the questions became public, for contamination filters."""
     source: str = ""
     """Where the data come from: hub id and revision, or `generated`."""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else moves its numbers and a record must hold: judge, comparator, release, window."""
+    patience: float = 3.0
+    """Seconds that a verdict may take, whatever the output; those that run programs need more."""
 
     def but(self, **changes: Any) -> Task:
         """The same task with some fields replaced."""

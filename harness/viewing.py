@@ -136,9 +136,13 @@ def rows(lines: Iterable[Mapping[str, Any]], limit: int) -> Rows:
 
 
 def page(
-    title: str, manifest: Mapping[str, Any], report: Mapping[str, Any] | None, of: Rows
+    title: str,
+    manifest: Mapping[str, Any],
+    report: Mapping[str, Any] | None,
+    of: Rows,
+    alarms: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The whole page."""
+    """The whole page; `alarms` are those that a training run raised."""
     import jinja2
     from markupsafe import Markup
 
@@ -152,7 +156,7 @@ def page(
         script=Markup(script),
         data=Markup(_embedded({"rows": of.rows, "prompts": of.prompts})),
         facts=_facts(manifest, report, of),
-        notices=_notices(report, of),
+        notices=_notices(report, of) + _about_training(manifest, alarms),
         numbers=_numbers(report),
         complete=bool(_table(report).get("complete")),
         manifest=_short(_json(manifest), LONGEST_TEXT),
@@ -215,6 +219,25 @@ def _notices(report: Mapping[str, Any] | None, of: Rows) -> list[str]:
         notices.append(f"{told['missing']} rollouts could not be made or judged.")
     for note, count in list(_table(told.get("faults")).items())[:20]:
         notices.append(f"{count} x {_short(str(note))}")
+    return notices
+
+
+def _about_training(manifest: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the loss means, and every alarm with the rollouts that show it."""
+    about = manifest.get("about_loss")
+    notices = [f"On the printed loss: {_short(str(about))}."] if about else []
+    for alarm in alarms[:50]:
+        listed = alarm.get("rollouts")
+        shown = (
+            [_table(each) for each in cast(list[Any], listed)] if isinstance(listed, list) else []
+        )
+        told = "; ".join(
+            f"{each.get('example')} attempt {each.get('attempt')} ({each.get('reason')}): "
+            f"{_short(str(each.get('said')), 100)!r}"
+            for each in shown[:3]
+        )
+        text = f"Alarm at step {alarm.get('step')}, {alarm.get('kind')}: {alarm.get('text')}"
+        notices.append(_short(f"{text}. {told}" if told else text))
     return notices
 
 

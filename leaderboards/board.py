@@ -19,6 +19,11 @@ def everything(record: Record) -> bool:
     return True
 
 
+def admissible(record: Record) -> bool:
+    """Whether a record may stand on a board: programs must have been judged in isolation."""
+    return record.settings.get("sandbox") != "unsafe-process"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """One file of tables."""
@@ -48,10 +53,10 @@ class Drawing:
 
 def draw(board: Board, records: Sequence[Record]) -> Drawing:
     """The sheets of a board. Reported numbers are never ranked and stand below, apart."""
-    chosen = [record for record in records if board.rows(record)]
+    chosen = [record for record in records if admissible(record) and board.rows(record)]
     wanted = _wanted(board, chosen)
     found = rankings(wanted)
-    reported = tuple(r for r in chosen if r.origin == "reported" and _matches(board, r))
+    reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
     layout = matrix_sheets if board.layout == "matrix" else ranking_sheets
     return Drawing(board, tuple(found), reported, tuple(layout(found, reported)))
 
@@ -59,7 +64,7 @@ def draw(board: Board, records: Sequence[Record]) -> Drawing:
 def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:
     if board.columns:
         order = {id(record): _column(board, record) for record in records}
-        measured = [r for r in records if r.origin == "measured" and _matches(board, r)]
+        measured = [r for r in records if r.ranked and _matches(board, r)]
         return sorted(measured, key=lambda record: order[id(record)])
     return headlines(records)
 

@@ -42,7 +42,7 @@ def card_files(records: Iterable[Record]) -> dict[PurePosixPath, str]:
     """Files of all measured models, each below a folder of its own."""
     by_model: dict[tuple[str, str], dict[str, Record]] = {}
     for record in records:
-        if record.origin == "measured" and record.engine not in WITHOUT_WEIGHTS:
+        if record.ranked and record.engine not in WITHOUT_WEIGHTS:
             of_model = by_model.setdefault((row_name(record), record.model_digest), {})
             of_model[digest(setting(record))] = record  # measured again: the latest counts
     names = [name for name, _ in by_model]

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.comparing import holm
+import numpy as np
+
 from harness.digests import digest
-from leaderboards.pairs import LEVEL, all_pairs, goodness
+from leaderboards.pairs import Pairs, all_pairs, goodness, needed
 from results.record import Record
 
 FREE_SETTINGS = frozenset({"limit"})
@@ -49,6 +50,29 @@ class Ranking:
     unranked: tuple[Record, ...] = ()
     """Measured, but of a metric that is neither better high nor low."""
 
+    pairs: Pairs | None = None
+    """How each two of the places differ, in their order; None where nothing is ranked."""
+
+    @property
+    def ties(self) -> list[tuple[int, int]]:
+        """Groups of which no two are told apart: first and last place, from 0; the largest ones.
+
+        A place may be in several groups, as the middle of three of which only the ends differ.
+        """
+        if self.pairs is None:
+            return []
+        apart = self.pairs.separated
+        found: list[tuple[int, int]] = []
+        start = 0
+        for end in range(1, len(self.places) + 1):
+            if end < len(self.places) and not apart[start:end, end].any():
+                continue
+            if end - start > 1:
+                found.append((start, end - 1))
+            if end < len(self.places):
+                start += 1 + int(np.flatnonzero(apart[start:end, end])[-1])
+        return found
+
     @property
     def record(self) -> Record:
         """Any of its records: they agree in task, metric and settings."""
@@ -79,7 +103,7 @@ def rankings(records: Iterable[Record]) -> list[Ranking]:
     """Measured records, ranked among their likes; in the order of task, metric and first record."""
     alike: dict[str, list[Record]] = {}
     for record in records:
-        if record.origin == "measured":
+        if record.ranked:
             alike.setdefault(digest(setting(record)), []).append(record)
     made = [_ranking(members) for members in alike.values()]
     return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))
@@ -96,27 +120,27 @@ def _ranking(records: Sequence[Record]) -> Ranking:
     if order[0].better == "neither":
         return Ranking((), tuple(order))
     pairs = all_pairs(order)
-    corrected = dict(zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True))
-    ahead, behind = [0] * len(order), [0] * len(order)
-    for (i, j), p in corrected.items():
-        if p < LEVEL:
-            better, worse = (i, j) if pairs[i, j].difference > 0 else (j, i)
-            ahead[worse] += 1
-            behind[better] += 1
-    places = []
-    for i, record in enumerate(order):
-        above = pairs.get((i - 1, i))
-        tied = above is not None and corrected[i - 1, i] >= LEVEL
-        places.append(
-            Place(
-                record,
-                first=1 + ahead[i],
-                last=len(order) - behind[i],
-                needed=above.needed if above is not None and tied else None,
-                runs=runs[id(record)],
-            )
+    level = pairs.level
+    beaten = pairs.separated & (pairs.difference > 0)
+    ahead, behind = beaten.sum(axis=0), beaten.sum(axis=1)
+    places = [
+        Place(
+            record,
+            first=1 + int(ahead[i]),
+            last=len(order) - int(behind[i]),
+            needed=_needed(order, pairs, i, level),
+            runs=runs[id(record)],
         )
-    return Ranking(tuple(places))
+        for i, record in enumerate(order)
+    ]
+    return Ranking(tuple(places), pairs=pairs)
+
+
+def _needed(order: Sequence[Record], pairs: Pairs, row: int, level: float) -> int | None:
+    """Examples that would separate a row from the one above; None where they are separated."""
+    if row == 0 or pairs.separated[row - 1, row]:
+        return None
+    return needed(order[row - 1], order[row], level)
 
 
 def mixed(found: Iterable[Ranking]) -> Mapping[tuple[str, int, str, str], int]:

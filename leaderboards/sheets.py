@@ -147,6 +147,11 @@ def _notes(ranking: Ranking, names: Sequence[str]) -> list[str]:
             )
         if place.runs > 1:
             notes.append(f"{names[n]} was measured {place.runs} times; the latest is shown.")
+        if place.record.origin == "rescored":
+            notes.append(
+                f"{names[n]} was submitted by {place.record.source}; its rollouts were judged "
+                "again here."
+            )
         if place.record.note:
             notes.append(f"{names[n]}: {place.record.note}")
     return notes
@@ -204,6 +209,18 @@ def _reported_sheet(reported: Sequence[Record]) -> list[Sheet]:
     if not reported:
         return []
     order = sorted(reported, key=lambda r: (r.task, r.metric, r.model))
+    parts = [
+        ("Claimed by others, without rollouts to check, and not ranked", "claimed"),
+        ("Reported by others, not measured here and not ranked", "reported"),
+    ]
+    return [
+        _apart(title, members)
+        for title, origin in parts
+        if (members := [record for record in order if record.origin == origin])
+    ]
+
+
+def _apart(title: str, order: Sequence[Record]) -> Sheet:
     rows = [
         (
             row_name(record),
@@ -215,10 +232,8 @@ def _reported_sheet(reported: Sequence[Record]) -> list[Sheet]:
         )
         for record in order
     ]
-    return [
-        Sheet(
-            title="Reported by others, not measured here and not ranked",
-            columns=("model", "task and metric", "value", "95 % interval", "source", "note"),
-            rows=tuple(rows),
-        )
-    ]
+    return Sheet(
+        title=title,
+        columns=("model", "task and metric", "value", "95 % interval", "source", "note"),
+        rows=tuple(rows),
+    )

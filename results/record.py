@@ -2,7 +2,12 @@
 
 `records/<family>.jsonl` holds one record a line and only grows. What a run says again replaces what
 it said before, so the last line of a run and metric counts. A last line without its end (a writer
-was killed) is left out and counted; any other damage is an error that names file and line.
+was killed) is left out and counted; any other damage is an error that names file and line. Lines
+are chained by their digests (`results.chain`).
+
+Where a number comes from is its origin. `measured`: here. `rescored`: submitted from elsewhere with
+its rollouts, which were judged again here. `claimed`: submitted without them. `reported`: copied
+from a page. Only the first two are ever ranked.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +26,12 @@ from harness.codec import plain, revive
 from harness.errors import BusyError, DataError
 from harness.journal import Journal
 from harness.types import Better, Split
+from results import chain
 
-Origin = Literal["measured", "reported"]
+Origin = Literal["measured", "rescored", "claimed", "reported"]
+RANKED: frozenset[Origin] = frozenset({"measured", "rescored"})
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.+:=@-]+)*")
 LONGEST_TEXT = 2_000
-LONGEST_LINE = 1 << 28
 PATIENCE = 30.0
 """Seconds that `append` waits for another writer."""
 
@@ -83,7 +89,11 @@ class Record:
     machine: str = ""
     origin: Origin = "measured"
     source: str = ""
-    """Address of the page that reports the number."""
+    """Address of the page that reports the number; who submitted it, of what was submitted."""
+    model_date: str = ""
+    """ISO date of the last that the model can have learned from, as its makers declare it."""
+    data_date: str = ""
+    """ISO date before which none of the examples was public."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -104,8 +114,21 @@ class Record:
     @property
     def key(self) -> tuple[str, ...]:
         """Of two records with the same key the later one counts."""
-        key = (self.origin, self.run, self.task, self.split, self.metric, self.recipe)
-        return key if self.origin == "measured" else (*key, self.model, self.source)
+        origin = "submitted" if self.origin in ("rescored", "claimed") else self.origin
+        key = (origin, self.run, self.task, self.split, self.metric, self.recipe)
+        return (*key, self.model, self.source) if origin == "reported" else key
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may stand among measured numbers."""
+        return self.origin in RANKED
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether the model may have learned from the examples; None where a date is not known."""
+        if not self.model_date or not self.data_date:
+            return None
+        return self.data_date <= self.model_date
 
     def but(self, **changes: Any) -> Record:
         """The same record with some fields replaced."""
@@ -143,16 +166,51 @@ def append(records: Iterable[Record], folder: Path) -> int:
     for family, members in by_family.items():
         journal = _opened(folder / f"{family}.jsonl")
         try:
-            there = {record.key: record for record in _read(journal.path, _unheard)}
-            for record in members:
-                old = there.get(record.key)
-                if old is None or record.but(when=old.when, seconds=old.seconds) != old:
-                    journal.append(plain(record))
-                    there[record.key] = record
-                    written += 1
+            written += _extend(journal, members)
         finally:
             journal.close()
     return written
+
+
+def _extend(journal: Journal, records: Sequence[Record]) -> int:
+    """Add what is new to an open file, each line linked to the one before."""
+    there = {record.key: record for _, record in numbered(journal.path)}
+    new: list[Record] = []
+    for record in records:
+        old = there.get(record.key)
+        if old is None or record.but(when=old.when, seconds=old.seconds) != old:
+            there[record.key] = record
+            new.append(record)
+    before = _sealed(journal) if new else chain.START
+    for record in new:
+        line = chain.linked(plain(record), before)
+        journal.append(line)
+        before = line[chain.LINK]
+    return len(new)
+
+
+def seal(folder: Path) -> list[Path]:
+    """Chain the lines of files from before there was a chain; gives the files that were."""
+    made: list[Path] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        if not (links := chain.check(path)).sealed and not links.links:
+            journal = _opened(path)
+            try:
+                _sealed(journal)
+            finally:
+                journal.close()
+            made.append(path)
+    return made
+
+
+def _sealed(journal: Journal) -> str:
+    """The link that the next line names; of a file without a chain, after it was sealed."""
+    links = chain.check(journal.path)
+    if links.sealed or links.links:
+        return links.last
+    line = chain.linked({chain.GENESIS: links.genesis()}, chain.START)
+    journal.append(line)
+    return line[chain.LINK]
 
 
 def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]:
@@ -163,7 +221,9 @@ def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]
     """
     latest: dict[tuple[str, ...], Record] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for record in _read(path, say or _unheard):
+        if chain.half_written(path):
+            (say or _unheard)(f"1 half-written record at the end of {path} is left out")
+        for _, record in numbered(path):
             if record.family != path.stem:
                 raise DataError(f"{path} holds a record of {record.task}, which is not its family")
             latest[record.key] = record  # a run's first metric stays its first
@@ -186,34 +246,15 @@ def _opened(path: Path) -> Journal:
     return waiting(Journal(path).open)
 
 
-def _read(path: Path, say: Callable[[str], None]) -> Iterator[Record]:
-    for number, raw in _lines(path, say):
+def numbered(path: Path) -> Iterator[tuple[int, Record]]:
+    """Every record of a file with the number of its line; DataError names the line of damage."""
+    for number, _, table in chain.walk(chain.raw_lines(path), path):
+        if chain.GENESIS in table:
+            continue
         try:
-            table = msgspec.json.decode(raw)
-            if not isinstance(table, dict):
-                raise DataError("no JSON object")
-            yield record_of(table)
-        except (DataError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(
-                f"{path}, line {number}: {error}. Mend or remove that line; records are only "
-                "ever added, so an earlier version of the file has the same lines"
-            ) from error
-
-
-def _lines(path: Path, say: Callable[[str], None]) -> Iterator[tuple[int, bytes]]:
-    if not path.exists():
-        return
-    number = 0
-    with path.open("rb") as file:
-        while raw := file.readline(LONGEST_LINE):
-            number += 1
-            if raw.endswith(b"\n"):
-                if raw.strip():
-                    yield number, raw
-            elif len(raw) == LONGEST_LINE:
-                raise DataError(f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes")
-            else:
-                say(f"1 half-written record at the end of {path} is left out")
+            yield number, record_of(chain.unlinked(table))
+        except DataError as error:
+            raise DataError(chain.damage(path, number, error)) from error
 
 
 def _faults(record: Record) -> Iterator[str]:
@@ -227,15 +268,32 @@ def _faults(record: Record) -> Iterator[str]:
     if not record.metric or not record.model:
         yield "metric and model need a name"
     yield from _number_faults(record)
-    if record.origin == "measured" and not record.run:
-        yield "a measured number names its run"
+    if record.ranked and not record.run:
+        yield f"a {record.origin} number names its run"
+    if record.origin == "claimed" and not record.source:
+        yield "a claimed number names who claims it as its source"
     if record.origin == "reported" and not re.match(r"https?://\S+$", record.source):
         yield f"a reported number needs the address of its source, not '{record.source[:100]}'"
+    yield from _date_faults(record)
+
+
+def _date_faults(record: Record) -> Iterator[str]:
     if record.when:
         try:
             datetime.fromisoformat(record.when)
         except ValueError:
             yield f"'{record.when[:40]}' is no ISO time such as 2026-01-31T12:00:00+00:00"
+    for text in filter(None, (record.model_date, record.data_date)):
+        if not day(text):
+            yield f"'{text[:40]}' is no ISO date such as 2026-01-31"
+
+
+def day(text: str) -> str:
+    """The text where it is an ISO date such as 2026-01-31, else nothing."""
+    try:
+        return text if date.fromisoformat(text).isoformat() == text else ""
+    except ValueError:
+        return ""
 
 
 def _number_faults(record: Record) -> Iterator[str]:
@@ -246,7 +304,7 @@ def _number_faults(record: Record) -> Iterator[str]:
     if record.low > record.high:
         yield f"the interval [{record.low}, {record.high}] ends before it begins"
     counts = (record.version, record.examples, record.rollouts - 1, record.clusters)
-    if min(counts) < 0 or (record.origin == "measured" and record.examples < 1):
+    if min(counts) < 0 or (record.ranked and record.examples < 1):
         yield "version, examples, rollouts and clusters are counts, and something was measured"
     if record.values and len(record.values) != record.examples:
         yield f"{len(record.values)} values of {record.examples} examples"
@@ -263,9 +321,9 @@ def _number_faults(record: Record) -> Iterator[str]:
 
 
 def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The measured records of each run, in their order."""
+    """The measured and rescored records of each run, in their order."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        if record.origin == "measured":
+        if record.ranked:
             found.setdefault(record.run, []).append(record)
     return found

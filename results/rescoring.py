@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.codec import decode, plain
 from harness.digests import digest, prompt_digest
-from harness.errors import DataError
+from harness.errors import DataError, JudgeUnavailable
 from harness.play import with_peers
 from harness.types import SPLITS, Completion, Example, Rollout, Split, Task, Verdict
 
@@ -163,6 +163,8 @@ def _judged(task: Task, attempt: _Attempt) -> Verdict | str:
         if task.dialogue is None:
             return task.verify(attempt.example, rollout.completion)
         return _replayed(task, attempt, rollout)
+    except JudgeUnavailable:
+        raise
     except Exception as error:
         return f"judging again raises {type(error).__name__}: {error}"
 

@@ -48,7 +48,6 @@ class RunFolder:
         """Write the manifest, or make sure that the one there asks for the same."""
         path = self.path / "manifest.json"
         if not path.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
             write_whole(path, _json(manifest))
             return
         there, asked = self.manifest.get("asks"), plain(manifest["asks"])

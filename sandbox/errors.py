@@ -2,6 +2,7 @@
 
 SandboxError
 ├── SandboxUnavailable   no backend, or required layers are missing: nothing was run
+├── SandboxFault         the machinery failed on one program: no verdict on it
 └── BadProgram           the request itself makes no sense: zero tests, a negative limit
 """
 
@@ -14,6 +15,10 @@ class SandboxError(Exception):
 
 class SandboxUnavailable(SandboxError):
     """Isolation is missing; the text lists what, and how to get it."""
+
+
+class SandboxFault(SandboxError):
+    """The machinery failed on one program, twice: there is no verdict on it."""
 
 
 class BadProgram(SandboxError):

@@ -11,17 +11,18 @@ from sandbox.types import Backend
 BACKENDS = {
     "local": ("sandbox.local", "LocalBackend"),
     "docker": ("sandbox.docker_backend", "DockerBackend"),
-    "remote": ("sandbox.remote", "RemoteBackend"),
-    "sandboxfusion": ("sandbox.remote", "SandboxFusionBackend"),
-    "piston": ("sandbox.remote", "PistonBackend"),
+    "remote": ("sandbox.remote", "open_remote"),
+    "sandboxfusion": ("sandbox.adapters.sandboxfusion", "open_sandboxfusion"),
+    "piston": ("sandbox.adapters.piston", "open_piston"),
+    "unsafe-process": ("sandbox.unsafe", "UnsafeBackend"),
 }
-"""Name -> module and class. What follows a colon in the spec is the first argument."""
+"""Name -> module, and what makes it there. What follows a colon in the spec goes to it first."""
 
 
 def open_backend(spec: str = "local", **settings: Any) -> Backend:
     """The backend that a spec names, e.g. `local`, `docker`, `remote:http://host:8000`.
 
-    `settings` go to its class. SandboxUnavailable where there is none of that name.
+    `settings` go to what makes it. SandboxUnavailable where there is none of that name.
     """
     name, colon, rest = spec.partition(":")
     if name not in BACKENDS:

@@ -100,6 +100,8 @@ class Workers:
         self._gate = Gate()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._due = 0
+        """Jobs that are not finished, of all callers: each of them may bring just one."""
 
     def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
         """Each program's index with its result, as soon as it is there. Begins at once."""
@@ -125,7 +127,8 @@ class Workers:
         if os.getpid() != self._process:
             self._fresh()  # a fork has neither our threads nor our locks
         with self._lock:
-            while len(self._threads) < min(self._count, max(jobs, 1)):
+            self._due += jobs
+            while len(self._threads) < min(self._count, self._due):
                 name = f"sandbox-{self._backend}-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -138,6 +141,8 @@ class Workers:
             while (job := self._jobs.get()) is not None:
                 if job.wanted():
                     job.give(self._result(job.program, boxes))
+                with self._lock:
+                    self._due -= 1
         finally:
             for box in boxes.values():
                 box.close()

@@ -19,6 +19,9 @@ output cap, source does not compile, fault of the sandbox itself."""
 Outcome = Literal["AC", "WA", "RE", "TLE", "MLE", "OLE", "CE", "SE"]
 """A run once it is judged: OK became AC (right) or WA (wrong)."""
 
+UNSAFE = "unsafe-process"
+"""The backend that isolates nothing but resources: for debugging, never on a board."""
+
 Pool = Literal["lean", "scientific"]
 Isolation = Literal["program", "test"]
 

@@ -18,6 +18,18 @@ class CenterByMean:
 
 
 @dataclass(frozen=True)
+class CenterByOthers:
+    """A_i = r_i - mean of the others' r = G / (G - 1) (r_i - mean r). Alone in its group: 0."""
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Advantages of the rewards' shape; unbiased, since a reward is no part of its baseline."""
+        peers = batch.peers()
+        count = peers.count(batch.rewards)
+        centered = batch.rewards - peers.mean(batch.rewards)
+        return batch.but(advantages=centered * count / (count - 1).clamp(min=1))
+
+
+@dataclass(frozen=True)
 class ScaleByStd:
     """A_i / (std r + eps), the std of the group's rewards."""
 

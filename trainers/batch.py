@@ -6,7 +6,7 @@ T is the longest rollout's number of steps; (N, 1) holds for all steps of a roll
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from harness.types import Rollout
+from trainers.policy import Extent, together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,28 +102,34 @@ class Batch:
         )
 
     def parts(
-        self, sizes: Sequence[int], budget: int, *, whole_groups: bool = False
+        self, extents: Sequence[Extent], budget: int, *, whole_groups: bool = False
     ) -> list[Int[Tensor, " n"]]:
         """Rows in micro-batches of at most `budget` positions, groups together where they fit.
 
-        `sizes` is what each rollout costs. A group above the budget is cut, or with `whole_groups`
-        stands alone; so does a rollout above the budget.
+        `extents` is what each rollout costs; what rollouts share counts once in a micro-batch. A
+        group above the budget is cut, or with `whole_groups` stands alone; so does a rollout above
+        the budget.
         """
         members: dict[int, list[int]] = {}
         for row, number in enumerate(self.group.tolist()):
             members.setdefault(number, []).append(row)
         units: list[list[int]] = []
         for rows in members.values():
-            fits = whole_groups or sum(sizes[row] for row in rows) <= budget
+            fits = whole_groups or together(extents[row] for row in rows) <= budget
             units += [rows] if fits else [[row] for row in rows]
         parts: list[list[int]] = []
+        read: set[Hashable] = set()
         room = 0
         for unit in units:
-            cost = sum(sizes[row] for row in unit)
+            alone = {name: n for row in unit for name, n in extents[row].shared.items()}
+            own = sum(extents[row].own for row in unit)
+            cost = own + sum(n for name, n in alone.items() if name not in read)
             if not parts or cost > room:
                 parts.append([])
-                room = budget
+                read, room = set(), budget
+                cost = own + sum(alone.values())
             parts[-1] += unit
+            read |= set(alone)
             room -= cost
         return [torch.tensor(part, device=self.group.device) for part in parts]
 

@@ -32,7 +32,7 @@ from trainers.policies.text import TextPolicy, open_text
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
 TOKENS = 4
-CLOCKS = ("time/", "step_time", "tokens_per_second")
+CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 """Log entries that two equal runs may differ in."""
 
 
@@ -210,7 +210,12 @@ def _paid_by_digest(task: Task) -> Task:
 
 def _run(subject: Subject) -> tuple[Run, Learner]:
     policy, recipe = _tiny(), subject.small
-    run = Run(task=subject.task, recipe=recipe, policies=Policies({"solver": policy}))
+    run = Run(
+        task=subject.task,
+        recipe=recipe,
+        policies=Policies({"solver": policy}),
+        examples=list(subject.task.examples("train"))[:8],
+    )
     return run, Learner("solver", recipe, policy, 4096)
 
 
@@ -224,7 +229,7 @@ def _attempted(subject: Subject) -> list[Rollout]:
     attempt: Attempt = once
     for wrapper in reversed(run.recipe.rollouts):
         attempt = wrapped(wrapper, attempt, run)
-    prompts = run.recipe.samplers(list(run.task.examples("train"))[:8], run)
+    prompts = run.recipe.samplers(run.examples, run)
     return [rollout for rollout in attempt(prompts) if rollout.role == "solver"]
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.models import Model, Sampling
-from harness.play import play, rows
+from harness.play import rows
 from harness.types import Fault, Metric, Prompt, Rollout, Row, Task
 from trainers.policy import Policy
+from trainers.shared import played
+from trainers.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Look:
 class Development:
     """The first examples of the dev split; none where the task has no such split."""
 
-    def __init__(self, task: Task, rollouts: int, limit: int | None) -> None:
+    def __init__(self, task: Task, rollouts: int, limit: int | None, world: World = ALONE) -> None:
         self.task = task
+        self.world = world
         self.rollouts = rollouts
         examples = list(task.examples("dev"))[:limit]
         self.prompts: list[Prompt] = [task.prompt(e).but(rollouts=rollouts) for e in examples]
@@ -48,7 +51,7 @@ class Development:
         """Play it, always with the same seed: greedily if once, else as training draws."""
         temperature = 0.0 if self.rollouts == 1 else drawn.temperature
         policy.sampling = replace(drawn, temperature=temperature, seed=seed)
-        found = list(play(self.task, self.prompts, models, block=64))
+        found = played(self.world, self.task, self.prompts, models, block=64)
         rollouts = [outcome for outcome in found if isinstance(outcome, Rollout)]
         order = [prompt.example.id for prompt in self.prompts]
         places = {id: place for place, id in enumerate(order)}

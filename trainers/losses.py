@@ -37,6 +37,51 @@ class Clipped:
 
 
 @dataclass(frozen=True)
+class ClippedSequence:
+    """-min(s A, clip(s, 1 - low, 1 + high) A), one ratio s for all steps of a rollout.
+
+    product: s = prod_t r_t, the ratio of the whole rollouts' probabilities. geometric: its T-th
+    root, s = exp(mean_t log r_t). Every step costs the same, so that MeanOverRollouts gives the
+    mean over rollouts.
+    """
+
+    low: Number = 0.2
+    high: Number = 0.2
+    ratio: Literal["product", "geometric"] = "geometric"
+
+    def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
+        """The cost of each step, times its truncated importance ratio."""
+        floor, ceiling = 1 - at(self.low, run), 1 + at(self.high, run)
+        gap = (live.logprobs - batch.old_logprobs).masked_fill(~batch.mask, 0.0)
+        total = gap.sum(1, keepdim=True)
+        if self.ratio == "geometric":
+            total = total / batch.mask.sum(1, keepdim=True).clamp(min=1)
+        ratio, credit = total.exp().expand_as(gap), batch.advantages
+        gain = torch.minimum(ratio * credit, ratio.clamp(floor, ceiling) * credit)
+        _log_clipping((ratio < floor) & (credit < 0), (ratio > ceiling) & (credit > 0), batch, run)
+        return -gain * batch.importance
+
+
+@dataclass(frozen=True)
+class CappedReinforce:
+    """-sg(clip(r, floor, cap)) A log pi: a clipped ratio weighs a step, and never silences it.
+
+    Its printed value is no measure of anything; its gradient is that of REINFORCE where r = 1.
+    """
+
+    floor: Number = 0.0
+    cap: Number = 5.0
+
+    def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
+        """The cost of each step, times its truncated importance ratio."""
+        floor, cap = at(self.floor, run), at(self.cap, run)
+        logprobs = live.logprobs.masked_fill(~batch.mask, 0.0)
+        ratio = (logprobs.detach() - batch.old_logprobs).masked_fill(~batch.mask, 0.0).exp()
+        _log_clipping(ratio < floor, ratio > cap, batch, run)
+        return -ratio.clamp(floor, cap) * batch.advantages * logprobs * batch.importance
+
+
+@dataclass(frozen=True)
 class KLToReference:
     """beta x KL(policy || reference) by one-sample estimators, d = log reference - log policy.
 

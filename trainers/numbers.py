@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.types import Fault, Rollout
+from harness.types import Completion, Fault, Rollout
 from trainers.batch import Batch
 
 
@@ -21,17 +21,21 @@ def of_rollouts(rollouts: Sequence[Rollout], faults: Sequence[Fault]) -> dict[st
         **_spread("completions", "length", lengths),
         **_spread("completions", "terminated_length", whole),
         "completions/clipped_ratio": 1 - len(whole) / len(rollouts),
-        "completions/empty": float(sum(length == 0 for length in lengths)),
+        "completions/empty": float(sum(_empty(rollout.completion) for rollout in rollouts)),
         "faults": float(len(faults)),
-        "time/verify": sum(rollout.seconds for rollout in rollouts),
+        "rollouts": float(len(rollouts)),
+        "time/verifiers": sum(rollout.seconds for rollout in rollouts),
         **{f"verdicts/{name}": n / len(rollouts) for name, n in sorted(reasons.items())},
     }
 
 
-def of_batch(batch: Batch, weights: Mapping[str, float]) -> dict[str, float]:
+def of_batch(
+    batch: Batch, weights: Mapping[str, float], asked: float | None = None
+) -> dict[str, float]:
     """Rewards, scores, groups that teach nothing, and how much of what was said counts.
 
-    `weights` names the scores that are paid.
+    `weights` names the scores that are paid. `asked` is how many groups were played for this batch,
+    where a recipe leaves some out.
     """
     paid = (
         (batch.rewards * batch.mask).sum(1) if batch.rewards.shape[1] > 1 else batch.rewards[:, 0]
@@ -44,6 +48,7 @@ def of_batch(batch: Batch, weights: Mapping[str, float]) -> dict[str, float]:
         "reward": paid.mean().item(),
         "reward_std": paid.std().item() if len(paid) > 1 else 0.0,
         "frac_reward_zero_std": same / max(groups, 1),
+        "effective_prompt_ratio": (groups - same) / max(groups, asked or 0, 1),
         "groups": float(groups),
         "tokens/trained": float(trained),
         "masked_share": 1 - kept / decided if decided else 0.0,
@@ -67,6 +72,12 @@ def flat_groups(batch: Batch) -> tuple[int, int]:
     flat = batch.peers().each(batch.rewards, spread).amax(1) == 0
     groups = batch.group.unique()
     return sum(bool(flat[batch.group == number].all()) for number in groups), len(groups)
+
+
+def _empty(completion: Completion) -> bool:
+    """Nothing was decided, or nothing that a reader sees."""
+    output = completion.output
+    return not completion.steps or output is None or (isinstance(output, str) and not output)
 
 
 def _spread(family: str, what: str, lengths: Sequence[int]) -> dict[str, float]:

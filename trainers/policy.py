@@ -6,8 +6,8 @@ completion's `trace`. N is rollouts, T decision steps over all turns of a rollou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,6 +31,25 @@ class Live:
     """True where the policy itself decided: False on padding and on what `resume` inserted."""
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What reviewing a rollout costs, in positions."""
+
+    own: int
+    """Read for this rollout alone."""
+    shared: Mapping[Hashable, int] = field(default_factory=dict[Hashable, int])
+    """Read once for all rollouts of a review that name it."""
+
+
+def together(extents: Iterable[Extent]) -> int:
+    """Positions of one review of several rollouts."""
+    own, shared = 0, dict[Hashable, int]()
+    for extent in extents:
+        own += extent.own
+        shared.update(extent.shared)
+    return own + sum(shared.values())
+
+
 @runtime_checkable
 class Policy(Model, Protocol):
     """A model that can learn."""
@@ -41,7 +60,7 @@ class Policy(Model, Protocol):
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """Log-probabilities of exactly the steps that were taken.
 
-        All rollouts are reviewed at once: micro-batches are the caller's (see `size`). Gradient
+        All rollouts are reviewed at once: micro-batches are the caller's (see `extent`). Gradient
         flows unless the caller stands under `torch.no_grad()`. The temperature is by default the
         one at which each step was drawn, so that an unchanged policy reviews what it sampled;
         greedy steps are reviewed at 1. Truncation (top-k, top-p) is never applied here.
@@ -79,7 +98,11 @@ class Policy(Model, Protocol):
         ...
 
     def size(self, rollout: Rollout) -> int:
-        """What reviewing the rollout costs, in positions: for micro-batches of bounded memory."""
+        """Positions that the rollout has, prompt and all: for counting tokens."""
+        ...
+
+    def extent(self, rollout: Rollout) -> Extent:
+        """What reviewing the rollout costs: for micro-batches of bounded memory."""
         ...
 
     def parameters(self) -> list[Parameter]:

@@ -63,6 +63,9 @@ class AdamW:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     """Gradients of a larger L2 norm are scaled down to it; 0 leaves them as they are."""
+    moments: Literal["float32", "8bit"] = "float32"
+    """`8bit`: both moments in blocks of 8 bits, 2 bytes a weight instead of 8, by bitsandbytes
+    (Dettmers et al., 2022); tensors of fewer than 4,096 weights keep float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +182,8 @@ class Run:
     task: Task
     recipe: Recipe
     policies: Policies
+    examples: Sequence[Example] = ()
+    """What is trained on, for wrappers that ask for more."""
     seed: int = 0
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     """Saved with the checkpoint."""

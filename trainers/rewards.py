@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from harness.errors import UnknownName
 from harness.types import Task, Verdict
 from trainers.batch import Batch
 from trainers.recipe import Recipe, Run
+from trainers.schedules import Number, at
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,52 @@ class WeighScores:
         )
 
 
+@dataclass(frozen=True)
+class PenalizeOverlong:
+    """Take up to `penalty` from rollouts that come near the length limit L, in a straight line.
+
+    With B = share x L: 0 up to L - B steps, then penalty x (L - B - T) / B, -penalty at L.
+    """
+
+    share: Number = 0.2
+    """B / L: DAPO has 4096 of 20480."""
+    penalty: Number = 1.0
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Rewards less what is taken, by the longest turn of each rollout."""
+        most = at(run.recipe.max_tokens, run)
+        free = most - at(self.share, run) * most
+        if free >= most:
+            return batch
+        longest = [max(said.steps for _, said in rollout.turns) for rollout in batch.rollouts]
+        over = [min(max((steps - free) / (most - free), 0.0), 1.0) for steps in longest]
+        taken = batch.rewards.new_tensor(over).unsqueeze(1) * at(self.penalty, run)
+        run.tally.put("overlong/penalty", taken.mean().item())
+        return _less(batch, taken)
+
+
+@dataclass(frozen=True)
+class ChargeKL:
+    """r - beta x sum_t [log pi(o_t) - log pi_ref(o_t)], as the sampler drew it: KL as a reward.
+
+    The reference is the policy before its first step.
+    """
+
+    beta: Number = 0.05
+    """0 is no charge at all: no reference is made, and none is reviewed."""
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Rewards less the charge; steps that nobody drew cost nothing."""
+        if self.beta == 0:
+            return batch
+        with torch.no_grad():
+            reference = run.policies["reference"].review(batch.rollouts).logprobs
+        drawn = batch.mask & batch.sampled_logprobs.isfinite()
+        gap = torch.where(drawn, batch.sampled_logprobs - reference, 0.0)
+        run.tally.mean("kl", gap, drawn)
+        return _less(batch, at(self.beta, run) * gap.sum(1, keepdim=True))
+
+
 def paid_scores(recipe: Recipe, task: Task) -> Mapping[str, float] | None:
     """The weights from which a reward can be derived again; None where other stages change it.
 
@@ -47,6 +96,13 @@ def totals(batch: Batch) -> list[float]:
     """What each rollout was paid in float32; where steps are paid, their sum."""
     dense = batch.rewards.shape[1] > 1
     return ((batch.rewards * batch.mask) if dense else batch.rewards).sum(1).tolist()
+
+
+def _less(batch: Batch, taken: Float[Tensor, "N 1"]) -> Batch:
+    """Rewards less one number a rollout; where steps are paid, each bears its part."""
+    if batch.rewards.shape[1] > 1:
+        taken = taken / batch.mask.sum(1, keepdim=True).clamp(min=1)
+    return batch.but(rewards=batch.rewards - taken)
 
 
 def reward(verdict: Verdict, weights: Mapping[str, float]) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.errors import UsageError
 from harness.types import Prompt, Rollout
 from trainers.recipe import Attempt, Run
+from trainers.rewards import WeighScores, reward
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,60 @@ class HintOnFailure:
         hinted = {prompt.example.id for prompt in again}
         kept = [rollout for rollout in first if rollout.example.id not in hinted]
         return [*kept, *play(again)] if again else kept
+
+
+@dataclass(frozen=True)
+class RefillFlatGroups:
+    """Leave out groups whose scores are all the same, and ask new examples until none is missing.
+
+    DAPO's dynamic sampling: every group of a step has something to compare. What is paid for
+    scores decides; what later reward stages add or take does not.
+    """
+
+    rounds: int = 10
+    """At most so many rounds of questions a step, the first included; then what there is will do,
+    and where no group differs the last flat one stays."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"{self!r}: at least 1 round is asked")
+
+    def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
+        """Rollouts of as many groups as were asked for first, in the order of the rounds."""
+        wanted = len({run.task.group(prompt.example) for prompt in prompts})
+        kept: dict[str, list[Rollout]] = {}
+        asked: Counter[str] = Counter()
+        flat: list[Rollout] = []
+        groups, number = 0, 0
+        for number in range(1, self.rounds + 1):
+            for group in _groups(play(prompts)):
+                groups += 1
+                if not _differs(group, run):
+                    flat = group
+                elif len(kept) < wanted:
+                    kept[group[0].group] = group
+            if len(kept) >= wanted or number == self.rounds:
+                break
+            for prompt in prompts:
+                asked[prompt.example.id] += prompt.rollouts
+            more = run.recipe.samplers(run.examples, run)
+            missing = [prompt for prompt in more if run.task.group(prompt.example) not in kept]
+            prompts = [p.but(attempt=p.attempt + asked[p.example.id]) for p in missing]
+        run.tally.put("groups/asked", groups)
+        run.tally.put("groups/rounds", number)
+        return [rollout for group in kept.values() for rollout in group] or flat
+
+
+def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    """Rollouts by group, in their order: all roles, so that no dialogue is torn apart."""
+    found: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        found.setdefault(rollout.group, []).append(rollout)
+    return list(found.values())
+
+
+def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:
+    """Whether the solver's attempts earned different sums of scores."""
+    paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
+    weights = paying.weights(run.task)
+    return len({reward(r.verdict, weights) for r in rollouts if r.role == "solver"}) > 1

@@ -9,15 +9,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from harness.errors import UnknownName, need
+from harness.errors import UnknownName, UsageError, need
 from harness.journal import Journal
+from trainers.losses import CappedReinforce, KLToReference
+from trainers.recipe import Recipe
 
 PLACES = ("tensorboard", "wandb", "trackio")
 
-ABOUT_LOSS = (
-    "with one epoch the ratio of new to old policy is 1, so the printed loss is near 0 whatever is "
-    "learned; watch reward, entropy and the dev score instead"
-)
+
+def about_loss(recipe: Recipe) -> str:
+    """Why the printed loss says little of what is learned, in one line."""
+    kinds = {type(loss) for loss in recipe.losses}
+    watch = "watch reward, entropy and the dev score instead"
+    if CappedReinforce in kinds:
+        return (
+            "it is a weighted sum of log-probabilities whose gradient is what counts, and may rise "
+            f"or fall as the policy learns; {watch}"
+        )
+    leash = [x for x in recipe.losses if isinstance(x, KLToReference) and x.beta != 0]
+    more = ", and what is left is the KL term" if leash else ""
+    ratio = "the ratio of new to old policy is 1 and a group's advantages add up to 0"
+    when = "with one epoch" if recipe.epochs == 1 else "in the first epoch"
+    return f"{when} {ratio}, so it is near 0 whatever is learned{more}; {watch}"
 
 
 @runtime_checkable
@@ -78,7 +91,14 @@ class _Hosted:
             options |= {"dir": str(folder), "id": folder.name, "resume": "allow"}
         else:
             options |= {"resume": "allow"}
-        self.run = self.module.init(**options, config=dict(settings))
+        try:
+            self.run = self.module.init(**options, config=dict(settings))
+        except Exception as error:  # no account, no network, no room: whatever they raise
+            would = {"wandb": "WANDB_MODE=offline", "trackio": "TRACKIO_DIR to a folder of yours"}
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise UsageError(
+                f"--report-to {place} cannot begin: {reason}. Log in, or set {would[place]}"
+            ) from error
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         self.module.log(dict(numbers), step=step)

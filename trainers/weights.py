@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from harness.errors import UsageError
 from trainers.batch import Batch
 from trainers.recipe import Run
 from trainers.schedules import Number, at
@@ -63,8 +64,12 @@ class MeanOverLength:
     TRL's loss type `dr_grpo`. Longer rollouts weigh more; no length is favored.
     """
 
-    length: Number
+    length: Number | None = None
+    """None: the most that the recipe lets a rollout say, its `max_tokens`."""
 
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """N is all rollouts of the batch."""
-        return batch.but(weights=batch.weights / (len(batch.rollouts) * at(self.length, run)))
+        length = at(run.recipe.max_tokens if self.length is None else self.length, run)
+        if length == 0:
+            raise UsageError(f"{self!r} divides by 0 at step {run.step}; give a length above 0")
+        return batch.but(weights=batch.weights / (len(batch.rollouts) * length))

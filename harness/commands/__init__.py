@@ -18,8 +18,11 @@ NAMES = (
     "new",
     "compare",
     "rescore",
+    "verify",
+    "submit",
     "view",
     "doctor",
+    "sandbox",
 )
 """Every command is the function `run` of its module."""
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +36,17 @@ for name in sys.argv[1:]:
 print(json.dumps(found))
 """
 TORCH = """
-import json, torch
+import importlib.util, json, shutil, torch
+def fsdp():
+    try:
+        from torch.distributed.fsdp import fully_shard
+    except ImportError:
+        return False
+    return torch.distributed.is_available()
+def backends():
+    d = torch.distributed
+    known = [("gloo", "is_gloo_available"), ("nccl", "is_nccl_available")]
+    return [name for name, asked in known if d.is_available() and getattr(d, asked)()]
 def bf16():
     a = torch.ones(4, 4, dtype=torch.bfloat16)
     return bool((a @ a == 4).all())
@@ -46,6 +56,15 @@ print(json.dumps({
     "device": torch.cuda.get_device_name(0) if cuda else
     "mps" if torch.backends.mps.is_available() else "cpu",
     "capability": torch.backends.cpu.get_cpu_capability(),
+    "cuda": torch.version.cuda, "cards": [
+        [card.name, card.total_memory, card.major, card.minor] for card in
+        map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    ],
+    "half": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
+    "compiler": shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or "",
+    "triton": bool(importlib.util.find_spec("triton")),
+    "liger": bool(importlib.util.find_spec("liger_kernel")),
+    "fsdp": fsdp(), "backends": backends(),
 }))
 """
 
@@ -183,13 +202,55 @@ def imports(needs: Iterable[str]) -> Finding:
     return Finding("imports", "broken" if broken else "ok", told or f"{len(modules)} modules", fix)
 
 
-def torch() -> Finding:
-    """Version, device, bf16 and threads, in a process of its own."""
+def torch() -> Iterator[Finding]:
+    """Version, device, bf16 and threads; cards, compilers and processes. In one of its own."""
     if requirement("torch")[2]:
-        return Finding("torch", "absent", "not installed", f"pip install '{NAME}[train]'")
-    found = _process(TORCH, [])
-    if not isinstance(found, dict):
-        return Finding("torch", "broken", str(found), "install torch again")
+        yield Finding("torch", "absent", "not installed", f"pip install '{NAME}[train]'")
+        return
+    answer = _process(TORCH, [])
+    if not isinstance(answer, dict):
+        yield Finding("torch", "broken", str(answer), "install torch again")
+        return
+    found = cast(dict[str, Any], answer)
+    yield _torch_itself(found)
+    yield _cards(found)
+    yield _processes(found)
+    yield _kernels(found)
+
+
+def _cards(found: Mapping[str, Any]) -> Finding:
+    if not found["cards"]:
+        build = f"torch is built for CUDA {found['cuda']}" if found["cuda"] else "a CPU build"
+        fix = "nothing is needed to train small models; for a card, a torch built for it"
+        return Finding("cards", "absent", f"none is seen, {build}", fix)
+    half = "bfloat16 by itself" if found["half"] else "no bfloat16 of its own, so float32"
+    listed = ", ".join(
+        f"{name} ({memory / 2**30:.0f} GiB, capability {major}.{minor})"
+        for name, memory, major, minor in found["cards"]
+    )
+    return Finding("cards", "ok", f"{listed}; CUDA {found['cuda']}, {half}")
+
+
+def _processes(found: Mapping[str, Any]) -> Finding:
+    if not found["backends"]:
+        fix = "a torch built with torch.distributed; one process works as ever"
+        return Finding("processes", "absent", "several cannot train together", fix)
+    sharding = "--sharding fsdp" if found["fsdp"] else "no sharding: torch has no fully_shard"
+    return Finding("processes", "ok", f"several by {', '.join(found['backends'])}; {sharding}")
+
+
+def _kernels(found: Mapping[str, Any]) -> Finding:
+    compiles = found["triton"] if found["cards"] else found["compiler"]
+    wanted = "triton" if found["cards"] else "a C++ compiler"
+    told = f"--compile {'has what it needs' if compiles else f'lacks {wanted}'}"
+    if not found["cards"]:
+        return Finding("kernels", "ok", f"{told}; graphs and Liger are for cards")
+    told += f"; graphs of decode steps; Liger {'is here' if found['liger'] else 'is not'}"
+    fix = "" if found["liger"] else f"pip install '{NAME}[liger]' makes reviews faster"
+    return Finding("kernels", "ok" if found["liger"] else "absent", told, fix)
+
+
+def _torch_itself(found: Mapping[str, Any]) -> Finding:
     told = (
         f"{found['version']} on {found['device']}, {found['capability']}, "
         f"bf16 {'works' if found['bf16'] else 'does not work'}, {found['threads']} threads"

@@ -42,6 +42,7 @@ def run(
 def findings(output: Path, *, deep: bool) -> Iterator[Finding]:
     """Everything that is looked at, in order of need."""
     from harness.commands import checkup
+    from harness.commands.boxes import boxes
 
     try:
         declared = checkup.declared()
@@ -54,11 +55,12 @@ def findings(output: Path, *, deep: bool) -> Iterator[Finding]:
     yield checkup.locks(output)
     yield from embedded()
     yield checkup.data(deep=deep)
+    yield from boxes()
     for extra in declared.extras:
         yield checkup.extra(extra, declared.of(extra))
     if deep:
         yield checkup.imports(declared.core)
-        yield checkup.torch()
+        yield from checkup.torch()
         yield checkup.hub()
 
 

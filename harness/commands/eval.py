@@ -33,6 +33,7 @@ def run(
     dtype: Annotated[str, Flag(help="auto, float32 or bfloat16")] = "auto",
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,
+    engine: Annotated[str, Flag(help="what draws for text: models: torch or openvino")] = "torch",
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
     thinking: Annotated[
         bool | None, Flag("--thinking/--no-thinking", help="as templates know it; default: theirs")
@@ -41,6 +42,15 @@ def run(
     api_key_env: Annotated[
         str, Flag("--api-key-env", help="variable with the key; default OPENAI_API_KEY")
     ] = "",
+    sandbox: Annotated[
+        str, Flag(help="where programs are judged: local, docker, remote:URL")
+    ] = "local",
+    verdict_cache: Annotated[
+        Path | None, Flag("--verdict-cache", help="a folder that keeps verdicts on programs")
+    ] = None,
+    unsandboxed: Annotated[
+        bool, Flag("--i-accept-unsandboxed-code", help="permits --sandbox unsafe-process")
+    ] = False,
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
@@ -51,11 +61,12 @@ def run(
 ) -> None:
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import screen
+    from harness.commands import boxing, screen
     from harness.commands.evaluation import Question, carry_out
     from harness.commands.opening import ModelOptions
     from harness.models import Sampling
 
+    boxing.choose(sandbox, unsafe=unsandboxed, cache=verdict_cache)
     if temperature is None:
         temperature = 0.0 if rollouts == 1 else 1.0
     question = Question(
@@ -77,6 +88,7 @@ def run(
         dtype=dtype,
         device=device,
         batch_size=batch_size,
+        engine=engine,
         chat=chat,
         thinking=thinking,
         allow_pickle=allow_pickle,

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import intervals
 from harness.codec import decode
-from harness.commands import screen
+from harness.commands import boxing, screen
 from harness.commands.opening import ModelOptions, open_model
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
@@ -21,7 +21,7 @@ from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
 from harness.models import Costly, Model, Sampling
 from harness.play import play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
-from results.record import Record, append
+from results.record import Record, append, day
 from results.run import RunFolder, folder_name, line, run_id
 
 
@@ -90,6 +90,7 @@ class Question:
             "examples": digest([example_digest(p.example) for p in prompts]),
             "prompts": digest([prompt_digest(p) for p in prompts]),
             "model": {"name": model.name, **model.describe()},
+            **({"settings": told} if (told := {**self.task.settings, **boxing.mark()}) else {}),
         }
 
 
@@ -183,6 +184,7 @@ def evaluate(
         "costs": model.costs if isinstance(model, Costly) else {},
         "tokens": sum(rollout.steps for rollout in rollouts),
         "seconds": seconds,
+        **boxing.report(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.finish(report)
@@ -214,6 +216,12 @@ def stored(folder: RunFolder, examples: Sequence[Example]) -> list[Rollout]:
         if row.get("example") in order
     }
     return [decode(found[key], examples[key[0]]) for key in sorted(found)]
+
+
+def settings(asks: Mapping[str, Any]) -> dict[str, Any]:
+    """What two records must share to be ranked together, besides task, metric and sampling."""
+    shared = {key: asks[key] for key in ("limit", "examples", "prompts")}
+    return {**shared, **asks.get("settings", {})}
 
 
 def make_records(
@@ -259,7 +267,7 @@ def make_records(
                 rollouts=question.rollouts,
                 clusters=len(numbers) if grouped else 0,
                 sampling=asdict(question.sampling),
-                settings={key: asks[key] for key in ("limit", "examples", "prompts")},
+                settings=settings(asks),
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
                 values=[float(value) for value in values],
                 example_ids_digest=digest(ids),
@@ -276,6 +284,8 @@ def make_records(
                 seconds=float(provenance.get("seconds", 0.0)),
                 machine=machine(),
                 origin="measured",
+                model_date=day(str(model.get("released", ""))),
+                data_date=day(question.task.released),
             )
         )
     return made

@@ -27,6 +27,7 @@ class ModelOptions:
     dtype: str = "auto"
     device: str = "auto"
     batch_size: int = 16
+    engine: str = "torch"
     chat: bool = True
     thinking: bool | None = None
     allow_pickle: bool = False
@@ -71,6 +72,7 @@ def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any)
         dtype=options.dtype,
         device=options.device,
         batch_size=options.batch_size,
+        engine=options.engine,
         chat=options.chat,
         thinking=options.thinking,
         allow_pickle=options.allow_pickle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +23,18 @@ def run(
         "results"
     ),
     to: Annotated[
-        Path | None, Flag(help="folder of the tables; default leaderboards/tables or OUTPUT/tables")
+        str | None,
+        Flag(
+            help="folder (default leaderboards/tables or OUTPUT/tables), git:BRANCH, "
+            "hub:space/ORG/NAME or hub:model/ORG/NAME"
+        ),
     ] = None,
+    model: Annotated[
+        str | None, Flag(help="for hub:model, whose scores: a folder's name below cards")
+    ] = None,
+    unseen: Annotated[
+        bool, Flag("--unseen", help="only rows whose examples are younger than their model")
+    ] = False,
     board: Annotated[
         list[str] | None, Flag("--board", help="only this one; a name, or a path ending in .py")
     ] = None,
@@ -36,10 +46,10 @@ def run(
     """Draw the boards from the records, and write tables and model-card metadata."""
     from harness import registry
     from harness.commands import screen
+    from harness.commands.destinations import Destination
     from harness.errors import IncompleteRun, UnknownName
     from harness.journal import write_whole
     from leaderboards.board import draw
-    from leaderboards.cards import card_files
     from leaderboards.render import FORMATS, to_json
     from results.record import load
 
@@ -49,18 +59,28 @@ def run(
             raise UnknownName(kind, "formats", FORMATS)
     boards = [registry.board(name) for name in board or [c.name for c in registry.cards("boards")]]
     found = load(output / "records", screen.say)
+    unbroken(output)
     records = complete(found, output)
+    if unseen:
+        records = [record for record in records if record.seen is False]
+        screen.say(f"{len(found) - len(records)} rows may be of examples that their model knew")
     drawings = [draw(each, records) for each in boards]
-    folder = to or default_folder(output)
-    files = tables(drawings, kinds, folder)
-    if not board:
-        files |= {folder / "cards" / path: text for path, text in card_files(records).items()}
-    if not dry_run:
-        for path, text in files.items():
-            write_whole(path, text)
-    written = list(map(str, files))
-    if pictures:
-        written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
+    destination = Destination.of(to, default_folder(output), model)
+    with destination.folder() as folder:
+        files = tables(drawings, kinds, folder)
+        if not board:
+            beside = {**_cards(records), **news(records, output)}
+            files |= {folder / path: text for path, text in beside.items()}
+        if not dry_run:
+            for path, text in files.items():
+                write_whole(path, text)
+        written = list(map(str, files))
+        if pictures:
+            written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
+        if destination.kind != "folder":
+            written = [str(Path(path).relative_to(folder)) for path in written]
+            sent = "" if dry_run else destination.send(folder, len(records))
+            screen.say(f"{'would send to' if dry_run else 'sent to'} {to} {sent}".strip())
     if as_json:
         import msgspec
 
@@ -82,6 +102,42 @@ def tables(drawings: Sequence[Drawing], kinds: Sequence[str], folder: Path) -> d
         folder / f"{drawing.board.name}.{kind}": FORMATS[kind](drawing)
         for drawing in drawings
         for kind in kinds
+    }
+
+
+def unbroken(output: Path) -> None:
+    """DataError where a record was changed or taken out after it was written."""
+    from harness.errors import DataError
+    from results import chain
+
+    for path in sorted((output / "records").glob("*.jsonl")):
+        for broken in chain.check(path).breaks:
+            raise DataError(
+                f"{path}, line {broken.line}: {broken.why}. Nothing is published from it; "
+                "`harness verify` tells more, and the file's history has the line as it was"
+            )
+
+
+def _cards(records: list[Record]) -> dict[PurePosixPath, str]:
+    """Metadata for the cards of all models."""
+    from leaderboards.cards import card_files
+
+    return {"cards" / path: text for path, text in card_files(records).items()}
+
+
+def news(records: list[Record], output: Path) -> dict[PurePosixPath, str]:
+    """Feed, changes, badges, and the ends of the chains, by which a later `verify` knows."""
+    import msgspec
+
+    from harness.commands.proofs import noted_ends
+    from leaderboards.feed import atom, badges, changes
+
+    ends = msgspec.json.encode(noted_ends(sorted((output / "records").glob("*.jsonl"))))
+    return {
+        PurePosixPath("feed.xml"): atom(records, "Rows of the boards"),
+        PurePosixPath("changes.md"): changes(records),
+        PurePosixPath("chain.json"): msgspec.json.format(ends, indent=1).decode() + "\n",
+        **badges(records),
     }
 
 

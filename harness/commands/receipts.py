@@ -41,6 +41,11 @@ NUMBERS = (
     "cluster_of",
 )
 """Of a record: what follows from its rollouts."""
+FACTS = (
+    *("task", "version", "split", "model", "model_digest", "recipe", "base", "seeds"),
+    *("sampling", "settings", "dtype", "engine", "batch", "threads", "digest"),
+)
+"""Of a record: what follows from the run's manifest."""
 
 
 def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
 def _receipt(folder: RunFolder, place: str | None) -> dict[str, Any]:
     manifest = folder.manifest
     asks = manifest["asks"]
-    found = _task(place or asks["task"])
+    found = stored_task(asks["task"], place)
     journal = folder.rollouts
     lines = list(journal.read())
     again = rescore(found, lines, asks.get("reward"))
@@ -67,7 +72,7 @@ def _receipt(folder: RunFolder, place: str | None) -> dict[str, Any]:
     else:
         checks.append(_whole(folder, found, asks, again.rollouts))
         if not checks[-1].wrong:
-            checks.append(_numbers(folder, found, asks, again.rollouts))
+            checks += _numbers(folder, found, manifest, again.rollouts)
     checks[0].checked += journal.damaged
     checks[0].wrong += journal.damaged
     then, now = int(asks["version"]), found.version
@@ -84,9 +89,15 @@ def _receipt(folder: RunFolder, place: str | None) -> dict[str, Any]:
     }
 
 
-def _task(name: str) -> Task:
+def stored_task(name: str, place: str | None = None) -> Task:
+    """The task that a stored file names; only people name files of code to run, by `place`."""
+    if place is None and name.partition("::")[0].endswith(".py"):
+        raise UsageError(
+            f"a stored file names the task '{name[:100]}', which is a file of code: if you trust "
+            "it, name it by --task PATH.py"
+        )
     try:
-        return registry.task(name)
+        return registry.task(place or name)
     except UnknownName as error:
         raise UsageError(
             f"{error} A task in a file of its own is named by --task PATH.py"
@@ -131,13 +142,14 @@ def _whole(
 
 
 def _numbers(
-    folder: RunFolder, task: Task, asks: Mapping[str, Any], rollouts: Sequence[Rollout]
-) -> Check:
-    """The report's numbers against those of the new verdicts, to the bit."""
-    check = Check("numbers")
+    folder: RunFolder, task: Task, manifest: Mapping[str, Any], rollouts: Sequence[Rollout]
+) -> list[Check]:
+    """The report's numbers against those of the new verdicts, and its facts, to the bit."""
+    check, facts = Check("numbers"), Check("facts")
+    asks = manifest["asks"]
     report = folder.report
     if report is None or not report.get("complete") or "metrics" not in asks:
-        return check
+        return [check]
     sampling: dict[str, Any] = {**asks["sampling"], "stop": tuple(asks["sampling"]["stop"])}
     question = Question(
         task=task,
@@ -148,7 +160,7 @@ def _numbers(
         wanted=tuple(asks["metrics"]),
     )
     records = [
-        asdict(each) for each in make_records(question, asks, rollouts, folder.path.name, {})
+        asdict(each) for each in make_records(question, asks, rollouts, folder.path.name, manifest)
     ]
     now = {record["metric"]: record for record in records}
     for then in report["metrics"]:
@@ -156,11 +168,12 @@ def _numbers(
         if name not in now:
             check.note(f"{name} is no metric of {task.name} now")
             continue
-        for number in NUMBERS:
-            one, other = then.get(number), now[name].get(number)
+        for field in (*NUMBERS, *FACTS):
+            one, other = then.get(field), now[name].get(field)
             same = digest(one) == digest(other)
-            check.note("" if same else f"{name}: {number} {one!r:.60} is now {other!r:.60}")
-    return check
+            complaint = "" if same else f"{name}: {field} {one!r:.60} is now {other!r:.60}"
+            (check if field in NUMBERS else facts).note(complaint)
+    return [check, facts]
 
 
 def _logged(folder: RunFolder, task: Task, asks: Mapping[str, Any], again: Rescored) -> Check:

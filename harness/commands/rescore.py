@@ -18,13 +18,17 @@ def run(
         str | None, typer.Option("--task", help="where the task lies, if it was named by a path")
     ] = None,
     output: Annotated[Path, typer.Option("--output-dir", "-o")] = Path("results"),
+    sandbox: Annotated[
+        str, typer.Option(help="where programs are judged: local, docker, remote:URL")
+    ] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable receipt")] = False,
 ) -> None:
     """Derive a run's verdicts and numbers again without its model; exits with 0 if all agree."""
-    from harness.commands import screen
+    from harness.commands import boxing, screen
     from harness.commands.receipts import receipt_of, write_receipt
     from results.run import find_run
 
+    boxing.choose(sandbox)
     folder = find_run(run, output)
     receipt = receipt_of(folder, task)
     write_receipt(folder, receipt)

@@ -48,7 +48,7 @@ def find(word: str, records: Sequence[Record], output: Path) -> Candidate:
     try:
         folder = find_run(word, output)
     except UsageError as no_run:
-        measured = [record for record in records if record.origin == "measured"]
+        measured = [record for record in records if record.ranked]
         named = [r for r in measured if word in (r.model, row_name(r))]
         exact = [r for r in named if row_name(r) == word]
         if named:

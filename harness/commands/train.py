@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,24 +33,49 @@ def run(
     ] = 1,
     dev_limit: Annotated[int, Flag("--dev-limit", min=1, help="dev examples looked at")] = 100,
     save_every: Annotated[int, Flag("--save-every", min=1, help="steps between checkpoints")] = 10,
-    keep: Annotated[int, Flag(min=1, help="checkpoints that stay, besides the best")] = 2,
+    keep: Annotated[int, Flag(min=1, help="last checkpoints that stay")] = 2,
+    keep_best: Annotated[
+        int, Flag("--keep-best", min=0, help="so do those of the best looks at dev")
+    ] = 1,
     test: Annotated[bool, Flag("--test/--no-test", help="score the test split at the end")] = True,
     test_rollouts: Annotated[int, Flag("--test-rollouts", min=1, help="1 is greedy")] = 1,
     test_limit: Annotated[int | None, Flag("--test-limit", min=1)] = None,
     lora: Annotated[int, Flag(min=0, help="rank of an adapter to learn; 0: all weights")] = 0,
     dtype: Annotated[
-        str, Flag(help="of the computation, float32 or bfloat16; what learns is float32")
-    ] = "float32",
+        str, Flag(help="of the computation: float32, bfloat16, auto; what learns is float32")
+    ] = "auto",
     checkpointing: Annotated[bool, Flag("--checkpointing", help="less memory, more time")] = False,
+    packing: Annotated[
+        bool, Flag("--packing/--no-packing", help="review without padding between texts")
+    ] = True,
+    sharing: Annotated[
+        bool, Flag("--sharing/--no-sharing", help="review the prompt of a group once")
+    ] = True,
     positions: Annotated[
-        int, Flag(min=1, help="tokens of a micro-batch: bounds memory, not the gradient")
-    ] = 4096,
+        int | None,
+        Flag(min=1, help="tokens of a micro-batch; default: as many as fit into memory"),
+    ] = None,
     device: Annotated[str, Flag()] = "auto",
+    compiled: Annotated[bool, Flag("--compile", help="compile the layers")] = False,
+    kernels: Annotated[str, Flag(help="torch, or liger on a card")] = "torch",
+    tf32: Annotated[bool, Flag("--tf32", help="faster float32 products on a card")] = False,
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1, help="answers at once")] = 64,
     chat: Annotated[bool, Flag("--chat/--no-chat", help="use the chat template")] = True,
+    processes: Annotated[
+        int, Flag(min=1, help="on this machine, one a card; torchrun works too")
+    ] = 1,
+    sharding: Annotated[
+        str, Flag(help="none, or fsdp: weights spread over the processes")
+    ] = "none",
     roles: Annotated[list[str] | None, Flag("--role", help="ROLE=MODEL, for further roles")] = None,
     report_to: Annotated[
         list[str] | None, Flag("--report-to", help="tensorboard, wandb, trackio; JSON lines always")
+    ] = None,
+    sandbox: Annotated[
+        str, Flag(help="where programs are judged: local, docker, remote:URL")
+    ] = "local",
+    verdict_cache: Annotated[
+        Path | None, Flag("--verdict-cache", help="a folder that keeps verdicts on programs")
     ] = None,
     allow_pickle: Annotated[bool, Flag("--allow-pickle", help="load pickled weights")] = False,
     trust_remote_code: Annotated[bool, Flag("--trust-remote-code")] = False,
@@ -61,61 +87,82 @@ def run(
 ) -> None:
     """Let a model learn a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import screen
+    from harness.commands import boxing, screen
     from harness.commands.opening import ModelOptions
     from harness.errors import need
 
     need("torch", "train", "training")
-    from harness.commands import training
+    boxing.choose(sandbox, cache=verdict_cache)
+    from harness.commands import jobs, training
     from trainers.loop import Plan
+    from trainers.world import joined
     from trainers.written import change
 
-    found = change(registry.recipe(recipe), settings or ())
-    given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
-    found = found.but(**{key: value for key, value in given.items() if value is not None})
-    job = training.Job(
-        task=registry.task(task),
-        recipe=found,
-        model=model,
-        roles=training.named_models(roles or ()),
-        plan=Plan(
-            seed=seed,
-            limit=limit,
-            dev_every=dev_every,
-            dev_rollouts=dev_rollouts,
-            dev_limit=dev_limit,
-            save_every=save_every,
-            keep=keep,
-            positions=positions,
-            report_to=tuple(report_to or ()),
-        ),
-        options=ModelOptions(
-            dtype=dtype,
-            device=device,
-            batch_size=batch_size,
-            chat=chat,
-            allow_pickle=allow_pickle,
-            trust_remote_code=trust_remote_code,
-            output=output,
-        ),
-        place=task,
-        lora=lora,
-        checkpointing=checkpointing,
-    )
-    if dry_run:
-        screen.emit(job.described())
-        return
-    tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
-    report = training.carry_out(job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]])
-    if as_json:
-        screen.emit(report)
-    else:
-        present(report, task)
+    if processes > 1 and "RANK" not in os.environ:
+        from trainers.launch import launch
+
+        sys.exit(launch(processes, sys.argv[1:]))
+    with joined() as world:
+        found = change(registry.recipe(recipe), settings or ())
+        given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
+        found = found.but(**{key: value for key, value in given.items() if value is not None})
+        job = jobs.Job(
+            task=registry.task(task),
+            recipe=found,
+            model=model,
+            roles=jobs.named_models(roles or ()),
+            plan=Plan(
+                seed=seed,
+                limit=limit,
+                dev_every=dev_every,
+                dev_rollouts=dev_rollouts,
+                dev_limit=dev_limit,
+                save_every=save_every,
+                keep=keep,
+                keep_best=keep_best,
+                positions=positions,
+                report_to=tuple(report_to or ()),
+            ),
+            options=ModelOptions(
+                dtype=dtype,
+                device=device,
+                batch_size=batch_size,
+                chat=chat,
+                allow_pickle=allow_pickle,
+                trust_remote_code=trust_remote_code,
+                output=output,
+            ),
+            place=task,
+            lora=lora,
+            checkpointing=checkpointing,
+            packing=packing,
+            sharing=sharing,
+            world=world,
+            sharding=sharding,
+            compiled=compiled,
+            kernels=kernels,
+            tf32=tf32,
+        )
+        if dry_run:
+            if world.first:
+                screen.emit(job.described())
+            return
+        tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
+        report = training.carry_out(
+            job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]]
+        )
+        if not world.first:
+            return
+        if as_json:
+            screen.emit(report)
+        else:
+            present(report, task)
 
 
 def present(report: dict[str, Any], task: str) -> None:
     """What was learned, where the time went, and where everything lies."""
     from harness.commands import screen
+    from leaderboards.text import visible
 
     first, last = report["first"], report["last"]
     names = [n for n in ("reward", "completions/mean_length", "entropy", "loss") if n in last]
@@ -128,6 +175,14 @@ def present(report: dict[str, Any], task: str) -> None:
     print(f"time: {spent}; {report['tokens_per_second']:.0f} tokens/s sampled")
     if "loss" in last:
         print(f"on the loss: {report['about_loss']}")
+    alarms = [
+        [a["kind"], a["step"], visible(str(a["text"]), 300)] for a in report.get("alarms", ())
+    ]
+    if alarms:
+        screen.table("alarms", ["kind", "step", "what"], alarms)
+        print(f"rollouts that show them: {report['run']}/alarms.jsonl, or harness view")
+    else:
+        print("no alarms")
     for found in report.get("test", {}).get("metrics", ()):
         between = f"[{found['low']:.4f}, {found['high']:.4f}]"
         print(

@@ -4,95 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.commands import screen
-from harness.commands.opening import ModelOptions, open_model, open_text
-from harness.digests import digest, example_digest, prompt_digest
+from harness.commands import boxing, screen
+from harness.commands.jobs import Job, open_policies
+from harness.commands.stopping import interruptible
 from harness.environment import environment
-from harness.errors import UsageError
 from harness.journal import Journal
-from harness.models import Model, Sampling
-from harness.types import Rollout, Task
+from harness.models import Sampling
+from harness.types import Rollout
+from leaderboards.text import visible
 from results.run import RunFolder, folder_name, line, run_id
-from trainers.loop import Plan, Training, deterministic
-from trainers.policy import Policy
-from trainers.recipe import Recipe
-from trainers.rehearsal import trainable
-from trainers.rewards import paid_scores
-from trainers.text.settings import LoRA
-from trainers.tracking import ABOUT_LOSS
+from trainers.clocks import PARTS
+from trainers.loop import Training, deterministic
+from trainers.tracking import about_loss
 from trainers.written import difference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be learned, by whom, and how."""
-
-    task: Task
-    recipe: Recipe
-    model: str
-    plan: Plan
-    options: ModelOptions
-    roles: Mapping[str, str] = field(default_factory=dict[str, str])
-    place: str = ""
-    """Where the task lies, as the command named it."""
-    lora: int = 0
-    checkpointing: bool = False
-
-    def described(self) -> dict[str, Any]:
-        """Everything that was asked for, for people and for `--dry-run`; opens no model."""
-        examples = trainable(self.task, self.plan.limit)
-        differs = difference(self.recipe, registry.recipe("grpo"))
-        return {
-            "task": self.task.name,
-            "model": self.model,
-            "roles": dict(self.roles),
-            "recipe": repr(self.recipe),
-            "differs from grpo": {name: f"{old} -> {new}" for name, (old, new) in differs.items()},
-            "pays": paid_scores(self.recipe, self.task),
-            "train_examples": len(examples),
-            "dev_examples": min(len(self.task.examples("dev")), self.plan.dev_limit or 10**9),
-            "plan": asdict(self.plan),
-            "options": asdict(self.options) | {"output": str(self.options.output)},
-            "lora": self.lora,
-            "first_prompt": [
-                [m.speaker, m.content] for m in self.task.prompt(examples[0]).spoken()
-            ],
-        }
-
-    def asks(self, policies: Mapping[str, Model]) -> dict[str, Any]:
-        """All that fixes the numbers; its digest names the run."""
-        plan, task = self.plan, self.task
-        examples = trainable(task, plan.limit)
-        return {
-            "task": task.name,
-            "version": task.version,
-            "split": "train",
-            "recipe": repr(self.recipe),
-            "reward": paid_scores(self.recipe, task),
-            "seed": plan.seed,
-            "limit": plan.limit,
-            "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
-            "positions": plan.positions,
-            "examples": digest([example_digest(example) for example in examples]),
-            "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
-            "model": {"name": self.model, **policies["solver"].describe()},
-            "roles": {
-                role: {"name": model.name, **model.describe()}
-                for role, model in policies.items()
-                if role != "solver"
-            },
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,75 +55,44 @@ class RunStore:
         self.journal.prune(lambda row: row.get("step", step + 1) <= step)
 
 
-def named_models(pairs: Sequence[str]) -> dict[str, str]:
-    """ROLE=MODEL pairs as a table."""
-    table: dict[str, str] = {}
-    for pair in pairs:
-        role, sign, spec = pair.partition("=")
-        if not sign or not role or not spec or role in ("solver", "reference"):
-            raise UsageError(
-                f"--role {pair}: write ROLE=MODEL, as in judge=text:smollm2; the solver is --model"
-            )
-        table[role] = spec
-    return table
-
-
 def carry_out(
     job: Job, test: Test | None, name: str, *, fresh: bool, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Train, or go on, or find that it is done; then score the test split once."""
+    """Train, or go on, or find that it is done; then score the test split once.
+
+    Of several processes the first one writes and scores.
+    """
     policies = open_policies(job)
-    asks = job.asks(policies)
+    asks = job.world.tell(job.asks(policies))
     named = folder_name(name) if name else run_id("train", job.task.name, job.model, asks)
     folder = RunFolder(job.options.output / "runs" / named)
-    if fresh:
+    if fresh and job.world.first:
         folder.clear()
-    report = folder.report
+    report = job.world.tell(folder.report)
     if report is None:
-        report = _train(job, policies, folder, asks, command)
-    else:
+        train = _train if job.world.first else _assist
+        report = train(job, policies, folder, asks, command)
+    elif job.world.first:
         folder.begin({"asks": asks})
         screen.say(f"{folder.path} is complete; --fresh begins anew")
-    if test is not None and job.task.examples("test"):
+    if test is not None and job.world.first and job.task.examples("test"):
         report = {**report, "test": score(job, test, folder, command)}
     return report
 
 
-def open_policies(job: Job) -> dict[str, Any]:
-    """The learner as `solver`, and a model for each further role."""
-    drawn = Sampling(seed=job.plan.seed)
-    policies: dict[str, Any] = {"solver": _learner(job, job.model, drawn)}
-    for role, spec in job.roles.items():
-        learns = role in job.recipe.roles
-        opened = _learner(job, spec, drawn) if learns else None
-        policies[role] = opened or open_model(spec, job.task, "train", drawn, job.options)
-    absent = [role for role in job.recipe.roles if role not in policies]
-    if absent:
-        raise UsageError(
-            f"{job.recipe.name} lets '{absent[0]}' learn too: give --role {absent[0]}=MODEL"
-        )
-    return policies
-
-
-def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
-    """A text policy with float32 weights; bfloat16 is for what is computed with them."""
-    family, _, rest = spec.partition(":")
-    if family != "text" or not rest:
-        raise UsageError(f"'{spec}' cannot learn; text:PATH, text:smollm2 and text:tiny can")
-    if job.options.dtype not in ("float32", "bfloat16"):
-        raise UsageError(f"--dtype {job.options.dtype}: float32 or bfloat16 is computed with")
-    half = job.options.dtype == "bfloat16"
-    options = replace(job.options, dtype="float32")
-    return open_text(
-        rest,
-        drawn,
-        options,
-        autocast=half,
-        sample_dtype="bfloat16" if half else None,
-        checkpointing=job.checkpointing,
-        adapter=LoRA(rank=job.lora, alpha=2.0 * job.lora) if job.lora else None,
-        seed=job.plan.seed,
-    )
+def _assist(
+    job: Job,
+    policies: Mapping[str, Any],
+    folder: RunFolder,
+    asks: Mapping[str, Any],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Train as every process but the first does: nothing is written, nothing said."""
+    deterministic()
+    training = Training(job.task, job.recipe, policies, folder.path, job.plan, world=job.world)
+    with interruptible(training, quiet=True):
+        training.train()
+    return {}
 
 
 def _train(
@@ -204,7 +105,9 @@ def _train(
     deterministic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"asks": asks, "environment": environment(), "started": started}
+    manifest["about_loss"] = about_loss(job.recipe)
     folder.begin({**manifest, "command": list(command), "base": job.model, "place": job.place})
+    screen.say(f"on the printed loss: {manifest['about_loss']}")
     differs = difference(job.recipe, registry.recipe("grpo"))
     for field_name, (old, new) in differs.items():
         screen.say(f"differs from grpo in {field_name}: {old} -> {new}")
@@ -212,9 +115,12 @@ def _train(
     journal = folder.rollouts.open()
     store = RunStore(journal, derivable=asks["reward"] is not None)
     try:
-        training = Training(job.task, job.recipe, policies, folder.path, job.plan, store)
+        training = Training(
+            job.task, job.recipe, policies, folder.path, job.plan, store, world=job.world
+        )
         with interruptible(training), screen.progress(job.task.name, job.recipe.steps) as meter:
-            training.report = _Reporter(meter, job.recipe.steps)
+            training.report, training.say = _Reporter(meter, job.recipe.steps), screen.say
+            training.warn = lambda alarm: screen.say(visible(alarm.line(), 500))
             checkpoint = training.train()
         journal.close(compress=True)
     finally:
@@ -230,8 +136,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
     lines = list(Journal(folder.path / "metrics.jsonl").read())
     steps = [row for row in lines if "reward" in row]
     looks = [row for row in lines if "eval/faults" in row]
-    parts = ("generate", "verify", "review", "backward", "optimizer")
-    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in parts}
+    spent = {part: sum(row.get(f"time/{part}", 0.0) for row in steps) for part in PARTS}
     said = sum(row["tokens/generated"] for row in steps)
     dev = [{n: x for n, x in row.items() if n != "step"} for row in looks]
     return {
@@ -249,8 +154,10 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "time": spent,
         "tokens": said,
         "tokens_per_second": said / max(spent["generate"], 1e-9),
-        "about_loss": ABOUT_LOSS,
+        "about_loss": about_loss(job.recipe),
+        "alarms": list(Journal(folder.path / "alarms.jsonl").read()),
         "policy": str(folder.path / "policy"),
+        **boxing.report(),
         "run": str(folder.path),
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -302,34 +209,10 @@ class _Reporter:
         if step <= 3 or step % max(1, self.steps // 20) == 0:
             screen.say(
                 f"step {step}: reward {numbers['reward']:.4f}, "
-                f"flat groups {numbers['frac_reward_zero_std']:.0%}, "
+                f"flat groups {1 - numbers['effective_prompt_ratio']:.0%}, "
                 f"length {numbers['completions/mean_length']:.1f}, "
                 f"{numbers['step_time']:.1f} s"
             )
-
-
-@contextmanager
-def interruptible(training: Training) -> Generator[None]:
-    """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        if training.stopping:
-            raise KeyboardInterrupt
-        training.stopping = True
-        screen.say(
-            f"finishing step {training.run.step + 1} and saving; once more stops at once, and the "
-            "same command then goes on from the last checkpoint"
-        )
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def share(source: Path, target: Path) -> None:

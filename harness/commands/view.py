@@ -20,7 +20,7 @@ def run(
 ) -> None:
     """Show a run as a local page, or write it as one HTML file."""
     from harness.commands import screen
-    from harness.journal import write_whole
+    from harness.journal import Journal, write_whole
     from results.run import find_run
 
     folder = find_run(place, output)
@@ -31,7 +31,9 @@ def run(
         journal = folder.rollouts
         shown = viewing.rows(journal.read(), limit)
         shown.damaged += journal.damaged
-        return viewing.page(folder.path.resolve().name, folder.manifest, folder.report, shown)
+        title = folder.path.resolve().name
+        alarms = list(Journal(folder.path / "alarms.jsonl").read())
+        return viewing.page(title, folder.manifest, folder.report, shown, alarms)
 
     if html is not None:
         write_whole(html, page())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.commands.publish import KINDS, complete, tables
+from harness.commands.publish import KINDS, complete, news, tables
 from leaderboards.board import Board, draw
 from leaderboards.cards import card_files
 from leaderboards.render import FORMATS
@@ -51,7 +51,8 @@ def expected() -> dict[Path, str]:
     records = complete(load(RESULTS / "records"), RESULTS)
     drawings = [draw(registry.board(name), records) for name in NAMES]
     cards = {TABLES / "cards" / path: text for path, text in card_files(records).items()}
-    return tables(drawings, KINDS.split(","), TABLES) | cards
+    beside = {TABLES / path: text for path, text in news(records, RESULTS).items()}
+    return tables(drawings, KINDS.split(","), TABLES) | cards | beside
 
 
 def test_tables_are_up_to_date():

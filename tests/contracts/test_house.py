@@ -26,6 +26,7 @@ FILE, FUNCTION, PARAMETERS = 400, 60, 5
 
 LARGE: dict[str, str] = {
     "harness/commands/eval.py run": "its parameters are the flags",
+    "harness/commands/publish.py run": "its parameters are the flags",
     "harness/commands/train.py run": "its parameters are the flags",
     "harness/commands/evaluation.py make_records": "one record's fields, one after another",
 }
@@ -36,14 +37,17 @@ WIDE: dict[str, str] = {
     "harness/metrics.py mean_where": "the optional fields of Metric",
     "harness/metrics.py ratio": "the optional fields of Metric",
     "harness/play.py play": "what is played, by whom, and three settings that change no number",
+    "trainers/text/decode.py decode": "what is drawn and how, and where its steps are recorded",
     "trainers/text/attention.py attend": "queries, keys and values are one thing in three",
     "trainers/text/attention.py _two_products": "queries, keys and values are one thing in three",
     "trainers/text/head.py forward": "a loss's tensors; torch hands them over one by one",
+    "trainers/text/tree_attention.py forward": "an attention's tensors, handed over likewise",
 }
 """Functions of more than five parameters, and why; the flags of commands do not count."""
 FOREIGN: dict[str, str] = {
     "harness/commands/view.py do_GET": "http.server calls it by that name",
     "trainers/text/cache.py get_seq_length": "transformers calls it by that name",
+    "trainers/text/graphs.py get_seq_length": "transformers calls it by that name",
 }
 """Names that others chose."""
 RUNS_CODE: dict[str, str] = {

@@ -120,3 +120,10 @@ def test_a_gap_of_the_detectable_size_is_found_about_as_often_as_promised():
     )
     assert gap > 0.8 * mde
     assert 0.6 <= found / worlds <= 0.95
+
+
+def test_the_dust_of_rounding_is_no_difference():
+    a = {"one": 0.1 + 0.2, "two": 0.3, "three": 0.9}
+    b = {"one": 0.3, "two": 0.9, "three": 0.3}
+    found = compare(a, b)
+    assert (found.difference, found.needed) == (0.0, None)

@@ -136,10 +136,11 @@ def test_a_run_that_is_being_written_is_named(tmp_path: Path) -> None:
 
 def test_a_program_that_dies_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "TORCH", "import os; os._exit(139)")
-    finding = checkup.torch()
+    (finding,) = checkup.torch()
     assert (finding.state, finding.told) == ("broken", "it ended with 139")
     monkeypatch.setattr(checkup, "TORCH", "raise ImportError('libfoo.so')")
-    assert checkup.torch().told == "ImportError: libfoo.so"
+    (finding,) = checkup.torch()
+    assert finding.told == "ImportError: libfoo.so"
     monkeypatch.setattr(checkup, "CORE", 'print(\'{"numpy": "ImportError: x"}\')')
     assert checkup.imports(["numpy"]).told == "numpy: ImportError: x"
 
@@ -156,3 +157,14 @@ def test_deep_looks_at_torch_and_imports(tmp_path: Path) -> None:
     found = {finding.name: finding for finding in findings(tmp_path, deep=True)}
     assert found["imports"].state == "ok", found["imports"].told
     assert "bf16" in found["torch"].told
+    assert "gloo" in found["processes"].told
+    assert {"cards", "kernels"} <= {*found}
+
+
+def test_a_card_is_told_with_what_would_make_it_faster() -> None:
+    card = {"cards": [["A card", 80 * 2**30, 9, 0]], "cuda": "13.0", "half": True, "triton": True}
+    told = checkup._cards(card).told
+    assert told == "A card (80 GiB, capability 9.0); CUDA 13.0, bfloat16 by itself"
+    found = checkup._kernels({**card, "liger": False, "compiler": ""})
+    assert (found.state, "[liger]" in found.fix) == ("absent", True)
+    assert checkup._kernels({**card, "liger": True, "compiler": ""}).state == "ok"

@@ -256,3 +256,16 @@ def test_ctrl_c_ends_the_page(tmp_path: Path) -> None:
         process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+def test_a_training_run_tells_of_its_loss_and_its_alarms(tmp_path: Path) -> None:
+    folder, _ = stored_run(tmp_path / "run", sums(), report=REPORT)
+    shown = {"example": "<i>one</i>", "attempt": 2, "reason": "wrong", "said": "<script>x"}
+    alarm = {"step": 12, "kind": "length", "text": "answers shrank", "rollouts": [shown]}
+    manifest = {**folder.manifest, "about_loss": "it is near 0 whatever is learned"}
+    rows = viewing.rows(folder.rollouts.read(), 10)
+    html = viewing.page("it", manifest, folder.report, rows, [alarm, {"rollouts": 3}])
+    assert "On the printed loss: it is near 0 whatever is learned." in html
+    assert "Alarm at step 12, length: answers shrank." in html
+    assert "&lt;i&gt;one&lt;/i&gt; attempt 2 (wrong)" in html
+    assert html.count("<script") == 2

@@ -1,14 +1,25 @@
+import itertools
 import math
 import random
 from typing import Any
 
 import pytest
 
+from harness.comparing import holm
 from leaderboards.board import Board, draw, headlines
 from leaderboards.pairs import all_pairs, tell_apart
 from leaderboards.rank import Ranking, rankings
 from leaderboards.sheets import row_names
 from results.record import Record
+from tests.bench.ranks import (
+    SCENES,
+    World,
+    apart_worlds,
+    board_factor,
+    cost,
+    crowd,
+    equal_worlds,
+)
 from tests.records import a_record
 
 N = 60
@@ -150,6 +161,36 @@ def test_examples_without_a_value_are_left_out_of_the_pair():
     assert set(ranks([a, nothing]).values()) == {"1-2"}
 
 
+def test_ties_are_the_largest_groups_of_which_no_two_are_told_apart():
+    rows = [constant("top", 39), constant("middle", 33), constant("bottom", 27)]
+    (ranking,) = rankings(rows)
+    assert ranking.ties == [(0, 1), (1, 2)]
+    (alone,) = rankings([constant("low", 10), constant("high", 50)])
+    assert alone.ties == []
+    (equal,) = rankings([constant(name, 30) for name in "abcd"])
+    assert equal.ties == [(0, 3)]
+
+
+def test_win_rates_count_examples_and_ties_half():
+    a, b = a_record("a", [1, 1, 1, 0, math.nan]), a_record("b", [1, 0, 0, 1, 1])
+    (ranking,) = rankings([a, b])
+    assert ranking.pairs is not None
+    win = ranking.pairs.win
+    assert win[0, 1] == pytest.approx((2 + 0.5) / 4)
+    assert win[1, 0] == pytest.approx(1 - win[0, 1])
+    (fewer,) = rankings([a.but(better="lower"), b.but(better="lower")])
+    assert fewer.pairs is not None
+    assert fewer.pairs.win[0, 1] + fewer.pairs.win[1, 0] == pytest.approx(1)
+
+
+def test_more_rows_ask_for_more_examples_to_tell_the_same_two_apart():
+    pair = [constant("a", 30), constant("b", 33)]
+    (alone,) = rankings(pair)
+    (crowd,) = rankings([*pair, *(constant(f"c{n}", 30) for n in range(6))])
+    told = [place.needed for r in (alone, crowd) for place in r.places if place.needed]
+    assert told[0] < told[-1]
+
+
 def test_the_latest_of_several_measurements_is_shown_and_counted():
     old = constant("a", 10, run="old", when="2026-01-01T00:00:00+00:00")
     new = constant("a", 20, run="new", when="2026-01-02T00:00:00+00:00")
@@ -181,25 +222,48 @@ def test_order_of_records_does_not_move_a_rank():
     assert ranks(records) == expected
 
 
+def drawn(rng: random.Random, chance: float, steps: int) -> float:
+    """The share right of so many rollouts; a continuous score for 0."""
+    return sum(rng.random() < chance for _ in range(steps)) / steps if steps else rng.gauss(chance)
+
+
 @pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in clusters"])
-def test_pairs_decided_by_bounds_are_decided_as_the_test_would(grouped: bool):
+@pytest.mark.parametrize("steps", [1, 4, 0], ids=["right or wrong", "shares", "continuous"])
+def test_all_pairs_at_once_are_told_apart_as_one_by_one(grouped: bool, steps: int):
     rng = random.Random(7)
     more = {"cluster_of": [n // 2 for n in range(N)], "clusters": N // 2} if grouped else {}
     chances = [rng.random() for _ in range(14)]
-    rows = [a_record(f"m{c}", [float(rng.random() < c) for _ in range(N)], **more) for c in chances]
+    rows = [a_record(f"m{c}", [drawn(rng, c, steps) for _ in range(N)], **more) for c in chances]
     rows.sort(key=lambda record: -record.value)
     found = all_pairs(rows)
-    bounded = {key: pair for key, pair in found.items() if pair.method.startswith("bounds")}
-    assert 10 < len(bounded) < len(found)
-    for (i, j), pair in bounded.items():
-        exact = tell_apart(rows[i], rows[j])
-        assert pair.difference == pytest.approx(exact.difference)
-        assert exact.p <= pair.p if pair.p < 0.05 else exact.p >= 0.1
-        assert (pair.p * len(found) < 0.05) or pair.p > 0.05
+    exact = {(i, j): tell_apart(rows[i], rows[j]) for i, j in itertools.combinations(range(14), 2)}
+    corrected = dict(zip(exact, holm([pair.p for pair in exact.values()]), strict=True))
+    for (i, j), pair in exact.items():
+        assert found.difference[i, j] == pytest.approx(pair.difference)
+        assert found.difference[j, i] == -found.difference[i, j]
+        assert found.separated[i, j] == found.separated[j, i] == (corrected[i, j] < 0.05)
+        close = found.p[i, j] == pytest.approx(pair.p, rel=1e-6 if steps else 0.25)
+        assert close or found.p[i, j] * len(exact) < 0.05 or pair.p >= found.p[i, j] >= 0.1
 
 
 def winner(ranking: Ranking) -> bool:
     return ranking.places[0].rank == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", SCENES, ids=lambda world: world.name)
+def test_forty_equal_models_have_no_unique_winner_and_a_gap_that_shows_is_shown(world: World):
+    assert equal_worlds(world, 300) <= 0.05
+    if not world.clusters:
+        assert apart_worlds(world, 150, 2) >= 0.9
+        assert apart_worlds(world, 150, gap=2 * board_factor(40)) >= 0.9
+
+
+@pytest.mark.slow
+def test_ranking_hundreds_of_models_is_quick_and_small():
+    seconds, peak = cost(crowd(300, 8, 200))
+    assert seconds < 60 / 5  # 40 tasks in a minute of one core
+    assert peak < 2  # of the whole test process, in GiB
 
 
 def test_among_equal_models_a_unique_winner_is_rare():

@@ -88,11 +88,9 @@ def trl_trainer(policy: TextPolicy, rollouts: list[Rollout], folder: Path, **set
         gradient_accumulation_steps=1,
         num_generations=GROUP,
         max_completion_length=LENGTH,
-        epsilon=0.2,
-        scale_rewards="group",
         report_to=[],
         model_init_kwargs={"dtype": "float32"},
-        **{"beta": 0.0, **settings},
+        **{"beta": 0.0, "epsilon": 0.2, "scale_rewards": "group", **settings},
     )
     rows = [{"prompt": rollout.example.inputs["q"]} for rollout in rollouts]
     with warnings.catch_warnings():

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from tests.trainer_builders import judged
 from trainers.batch import Peers
+from trainers.policy import Extent
 
 
 def test_peers_compare_within_groups_of_any_size():
@@ -51,7 +52,7 @@ def test_parts_hold_every_rollout_once_and_keep_the_budget(
 ):
     batch = judged(*[[0.0] * size for size in groups])
     sizes = [3 + row % 5 for row in range(len(batch.rollouts))]
-    parts = batch.parts(sizes, budget, whole_groups=whole)
+    parts = batch.parts([Extent(size) for size in sizes], budget, whole_groups=whole)
     assert sorted(torch.cat(parts).tolist()) == list(range(len(sizes)))
     for part in parts:
         cost = sum(sizes[row] for row in part.tolist())

@@ -238,7 +238,8 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked():
     policy = tiny()
     recipe = GRPO.but(optimizer=AdamW(lr=0.0, max_grad_norm=0.01))
     run, learner = a_run(recipe, policy=policy), Learner("solver", recipe, policy, 64)
-    learner.learn(learner.batch(played(policy), run), run)
+    batch = learner.gradient(learner.batch(played(policy), run), run, first=True)
+    learner._update(batch, run)
     norm = torch.nn.utils.get_total_norm(
         [p.grad for p in policy.parameters() if p.grad is not None]
     )

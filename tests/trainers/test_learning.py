@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import registry
 from harness.models import Sampling
 from harness.play import play
 from harness.types import Rollout
@@ -47,6 +48,19 @@ def test_tiny_learns_significantly(tmp_path: Path, seed: int):
     gains = [after - old for after, old in zip(close_on_test(policy), before, strict=True)]
     assert sum(gains) / len(gains) > 0.3
     assert sign_test(gains) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dr_grpo", "dapo", "gspo", "rloo", "cispo"])
+def test_the_recipes_of_peers_learn_too(tmp_path: Path, name: str):
+    policy = tiny()
+    before = close_on_test(policy)
+    recipe = registry.recipe(name).but(optimizer=AdamW(lr=3e-3), steps=40, max_tokens=4)
+    plan = Plan(dev_every=0, save_every=100)
+    Training(digits(), recipe, {"solver": policy}, tmp_path, plan).train()
+    gains = [after - old for after, old in zip(close_on_test(policy), before, strict=True)]
+    assert sum(gains) / len(gains) > 0.2
+    assert sign_test(gains) < 1e-4
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from harness.codec import encode
 from harness.errors import DataError, IncompleteRun, SplitError, UnknownName, UsageError
 from harness.types import Completion, Example, Message, Prompt, Rollout, Task, Verdict
 from tests.trainer_builders import digits, short, tiny
+from trainers.alarms import Alarm
+from trainers.clocks import PARTS
 from trainers.loop import Plan, Training
 from trainers.losses import Clipped, KLToReference
 from trainers.recipe import AdamW, Recipe
@@ -26,7 +29,7 @@ from trainers.samplers import Uniform
 from trainers.schedules import Linear
 
 FAST = short(GRPO, steps=4, optimizer=AdamW(lr=1e-3))
-CLOCKS = ("time/", "step_time", "tokens_per_second")
+CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 @dataclass
@@ -133,6 +136,64 @@ def test_a_run_that_stopped_anywhere_goes_on_to_the_same_numbers(
     assert same(last, unbroken)
 
 
+def test_a_damaged_checkpoint_costs_its_steps_and_no_number(tmp_path: Path):
+    unbroken = training(tmp_path / "unbroken", RICH, save_every=1)
+    unbroken.train()
+    first = training(tmp_path / "broken", RICH.but(steps=4), save_every=1)
+
+    def stop(step: int, numbers: object) -> None:
+        first.stopping = step == 3
+
+    first.report = stop
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    path = first.checkpoints.path(3) / "solver" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 16
+    path.write_bytes(bytes(data))
+    last = training(tmp_path / "broken", RICH, save_every=1)
+    last.store = first.store
+    said: list[str] = []
+    last.say = said.append
+    last.train()
+    assert ["step-000003 is damaged" in word for word in said] == [True]
+    assert same(last, unbroken)
+
+
+def test_the_last_and_the_best_looks_keep_their_checkpoints(tmp_path: Path):
+    one = training(tmp_path, FAST, dev_every=1, save_every=1, keep=1, keep_best=2)
+    values = iter([0.1, 0.5, 0.2, 0.9, 0.4])
+    look = one.development.look
+
+    def look_as_told(*given: Any) -> Any:
+        return replace(look(*given), headline=next(values))
+
+    one.development.look = look_as_told  # type: ignore[method-assign]
+    one.train()
+    assert one.checkpoints.steps() == [1, 3, 4]
+    assert [held["step"] for held in one.looks] == [3, 1]
+    assert one.best == {"step": 3, "value": 0.9, "metric": "correct"}
+
+
+def test_another_recipe_is_not_continued_in_silence(tmp_path: Path):
+    training(tmp_path).train()
+    with pytest.raises(UsageError, match=r"written by another recipe.*Give the same one"):
+        training(tmp_path, FAST.but(epochs=2)).train()
+
+
+def test_other_threads_are_told(tmp_path: Path):
+    training(tmp_path).train()
+    torch.set_num_threads(2)
+    said: list[str] = []
+    again = training(tmp_path)
+    again.say = said.append
+    again.train()
+    assert said == [
+        "the run was made with 1 threads and goes on with 2: its numbers may differ in their last "
+        "bits"
+    ]
+
+
 def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path):
     unbroken = training(tmp_path / "unbroken")
     unbroken.train()
@@ -221,9 +282,62 @@ def test_the_log_has_the_names_that_dashboards_know(tmp_path: Path):
     sampling/importance_sampling_ratio/min sampling/importance_sampling_ratio/mean
     sampling/importance_sampling_ratio/max epoch masked_share advantage/max tokens_per_second
     time/generate time/verify time/review time/backward time/optimizer faults completions/empty
-    tokens/generated tokens/trained""".split()
+    tokens/generated tokens/trained tokens_per_second/generate time/other effective_prompt_ratio
+    memory/peak_rss_mib rollouts""".split()
     assert [name for name in expected if name not in step] == []
     assert [line["step"] for line in lines if "eval/close" in line] == [0, 2, 4]
+
+
+def test_the_parts_of_a_steps_time_add_up(tmp_path: Path):
+    training(tmp_path, FAST.but(losses=(Clipped(), KLToReference(0.1)))).train()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    parts = [f"time/{part}" for part in PARTS]
+    for line in (line for line in lines if "reward" in line):
+        assert sum(line[part] for part in parts) == pytest.approx(line["step_time"])
+        assert all(line[part] >= 0 for part in parts)
+        assert line["time/generate"] > 0
+        assert line["time/review"] > 0
+        assert line["memory/peak_rss_mib"] > 50
+
+
+def test_verdicts_that_are_waited_for_are_no_generation(tmp_path: Path):
+    def verify(example: Example, completion: Completion) -> Verdict:
+        time.sleep(0.05)
+        return digits().verify(example, completion)
+
+    training(tmp_path, FAST.but(steps=1), digits().but(verify=verify), dev_every=0).train()
+    [line] = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert line["time/verifiers"] >= 12 * 0.05
+    assert line["time/verify"] >= 0.05  # of twelve on four threads, most after the last answer
+
+
+def test_what_was_played_and_left_out_is_counted(tmp_path: Path):
+    @dataclass(frozen=True)
+    class Twice:
+        def __call__(self, prompts, play, run):
+            play([prompt.but(attempt=prompt.attempt + 100) for prompt in prompts])
+            return play(prompts)
+
+    one = training(tmp_path, FAST.but(rollouts=(Twice(),)), dev_every=0)
+    one.train()
+    for line in log(tmp_path):
+        assert line["tokens/generated"] > 12 * line["completions/mean_length"]
+        assert line["tokens/trained"] <= 12 * line["completions/mean_length"]
+
+
+def test_alarms_are_told_and_kept(tmp_path: Path):
+    def verify(example: Example, completion: Completion) -> Verdict:
+        return Verdict({"correct": 0.0, "close": 0.0}, reason="wrong")
+
+    one = training(tmp_path, FAST.but(steps=11), digits().but(verify=verify), dev_every=0)
+    told: list[Alarm] = []
+    one.warn = told.append
+    one.train()
+    assert [(alarm.kind, alarm.step) for alarm in told] == [("flat_groups", 10)]
+    [line] = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
+    stored = {(kept["example"], kept["attempt"]) for kept in one.store.lines if kept["step"] == 10}  # type: ignore[attr-defined]
+    assert {(shown["example"], shown["attempt"]) for shown in line["rollouts"]} <= stored
+    assert len(line["rollouts"]) == 3
 
 
 # ---- rehearsal
@@ -274,6 +388,7 @@ def test_a_memory_that_cannot_come_back_is_refused(tmp_path: Path):
     one = training(tmp_path, FAST.but(rewards=(*FAST.rewards, Hoard())))
     with pytest.raises(UsageError, match=r"memory\.hoard holds a set"):
         one.train()
+    assert log(tmp_path) == []  # before the first step, not at the first checkpoint
 
 
 def test_the_rehearsal_leaves_no_trace(tmp_path: Path):

@@ -67,7 +67,7 @@ def test_a_wide_nucleus_is_not_cut_by_the_shortcut(monkeypatch: pytest.MonkeyPat
     logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(0)) * 0.1
     uniforms = torch.tensor([0.1, 0.5, 0.9, 0.999], dtype=torch.float64)
     whole = draw(logits, uniforms, Sampling(top_p=0.9))
-    monkeypatch.setattr(module, "NUCLEUS", 8)
+    monkeypatch.setattr(module, "NUCLEI", (8, 20))
     assert_close(draw(logits, uniforms, Sampling(top_p=0.9)), whole)
 
 
@@ -77,3 +77,31 @@ def test_rows_do_not_see_each_other():
     together, _ = draw(logits, uniforms, Sampling())
     alone = [int(draw(logits[[n]], uniforms[[n]], Sampling())[0]) for n in range(8)]
     assert together.tolist() == alone
+
+
+def test_kept_memory_does_not_show():
+    scratch = module.Scratch()
+    for rows, size in ((8, 300), (3, 520), (8, 257), (2, 300), (8, 513)):
+        logits = torch.randn(rows, size, generator=torch.Generator().manual_seed(size))
+        uniforms = torch.rand(rows, dtype=torch.float64)
+        for sampling in (Sampling(), Sampling(temperature=0), Sampling(top_p=0.7)):
+            kept = draw(logits, uniforms, sampling, scratch)
+            assert_close(kept, draw(logits, uniforms, sampling))
+
+
+def test_log_probabilities_are_those_of_the_softmax():
+    logits = torch.randn(16, 700, generator=torch.Generator().manual_seed(0)) * 3
+    uniforms = torch.rand(16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for temperature, sharpened in ((1.0, 1.0), (0.5, 0.5), (0.0, 1.0)):
+        ids, logprobs = draw(logits, uniforms, Sampling(temperature=temperature))
+        wanted = (logits / sharpened).log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        assert_close(logprobs, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0), Sampling(top_p=0.5)])
+def test_logits_that_are_not_finite_show(bad: float, sampling: Sampling):
+    logits = torch.zeros(1, 300)
+    logits[0, 7] = bad
+    _, logprobs = draw(logits, torch.tensor([0.5], dtype=torch.float64), sampling)
+    assert not bool(logprobs.isfinite())

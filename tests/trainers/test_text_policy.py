@@ -300,3 +300,25 @@ def test_stop_strings_are_seen_across_tokens():
     assert told == [False] * 6 + [True, False]
     assert cut("a\n\nbEND", ("END", "\n\n")) == "a"
     assert cut("a", ("b",)) == "a"
+
+
+def test_half_products_are_autocasts_and_keep_less():
+    """The same numbers and gradients as autocast alone gives, to its precision."""
+    from trainers.memory import keeping
+
+    policy = tiny(autocast=True)
+    rollouts = _group(policy)
+    found = []
+    for checkpointing in (False, True):  # with checkpointing autocast stands alone
+        policy = tiny(autocast=True, checkpointing=checkpointing)
+        with keeping(policy.parameters()) as kept:
+            live = policy.review(rollouts)
+        assert kept.bytes > 0
+        live = policy.review(rollouts)
+        live.logprobs.sum().backward()
+        flat = torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+        found.append((live.logprobs.detach(), flat))
+    (ours, by_ours), (theirs, by_theirs) = found
+    assert float((ours - theirs).abs().max()) < 0.05
+    assert float(torch.nn.functional.cosine_similarity(by_ours, by_theirs, dim=0)) > 0.999
+    assert len(by_ours) == sum(p.numel() for p in policy.parameters())

@@ -68,7 +68,7 @@ def test_a_setting_replaces_one_field(setting, found, expected):
         ("optimizer.lr", UsageError, "write PATH=VALUE"),
         ("optimizer.lr=Linear(1, -1, 5)", UsageError, "below 0"),
         ("optimizer.lr=__import__('os').system('true')", UsageError, "takes"),
-        ("weights=MeanOverLength()", UsageError, "takes"),
+        ("weights=MeanOverLength(3, 4)", UsageError, "takes"),
     ],
 )
 def test_a_wrong_setting_says_what_would_do(setting, error, says):

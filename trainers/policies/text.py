@@ -15,10 +15,11 @@ Limits   `review` gives the full distribution at the temperature drawn at: with 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,25 +31,38 @@ from torch.nn import Parameter
 from harness.errors import UsageError
 from harness.models import Sampling, row_seed
 from harness.types import Completion, Prompt, Rollout
-from trainers.policy import Live
+from trainers.engine import Drawn, Engine, Job
+from trainers.policy import Extent, Live
 from trainers.text import load, weights
 from trainers.text.chat import Unspeakable
-from trainers.text.decode import Drawn, Job, decode
+from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
-from trainers.text.review import Reviewer, has_bare_head
+from trainers.text.review import Reviewer, has_bare_head, packed_window
 from trainers.text.settings import TextSettings
+from trainers.text.sharding import Shards, gathered, spread
+from trainers.world import ALONE, World
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def open_text(
-    spec: str, sampling: Sampling, settings: TextSettings | None = None, **changes: Any
+    spec: str,
+    sampling: Sampling,
+    settings: TextSettings | None = None,
+    *,
+    world: World = ALONE,
+    **changes: Any,
 ) -> TextPolicy:
     """Open what follows `text:` in a model's name; `changes` are fields of TextSettings.
+
+    In a `world` of several processes, `resume` and `save` are to be called by all of them alike.
 
     Raises ModelError for a checkpoint that is missing, broken, pickled, or foreign to its adapter.
     """
     settings = replace(settings or TextSettings(), **changes)
-    return TextPolicy(load.load(spec, settings), sampling, settings)
+    return TextPolicy(load.load(spec, settings), sampling, settings, world)
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,14 @@ class TextPolicy:
     independent = False
     """Sums depend in their last bits on the shape of the batch."""
 
-    def __init__(self, loaded: load.Loaded, sampling: Sampling, settings: TextSettings) -> None:
+    def __init__(
+        self,
+        loaded: load.Loaded,
+        sampling: Sampling,
+        settings: TextSettings,
+        world: World = ALONE,
+    ) -> None:
+        self.world = world
         self.name = f"text:{loaded.spec}"
         self.sampling = sampling
         self.settings = settings
@@ -84,10 +105,22 @@ class TextPolicy:
             self.model,
             autocast=settings.autocast,
             checkpointing=settings.checkpointing,
+            packing=settings.packing,
+            sharing=settings.sharing,
+            left=settings.padding_side == "left",
+            chunk=settings.head_chunk,
             bare_head=has_bare_head(self.model),
+            window=packed_window(self.model),
         )
-        self._sampler = weights.sampling_copy(loaded, settings.sample_dtype)
-        """What answers: the model itself, or its copy in another precision."""
+        self._shards: Shards | None = None
+        twin = None
+        if settings.sharding != "none":
+            twin, self._shards = spread(loaded, settings, world)
+            self._reviewer = replace(self._reviewer, shards=self._shards)
+        self._engine = _engine(loaded, settings, twin)
+        """What draws the answers."""
+        self._spread_out = self._shards is not None and twin is self.model
+        """Whether answers come from the shards themselves: a meeting of all processes."""
 
     # ---- answering
 
@@ -144,11 +177,11 @@ class TextPolicy:
             )
             for number in range(rollouts)
         ]
-        results = {
-            job.number: self._completion(prompt, said.prompt, begun, drawn)
-            for job, drawn in self._decode(jobs, sampling)
-        }
-        return [results[number] for number in range(rollouts)]
+        mine = jobs[self.world.rank :: self.world.size]
+        drawn = {job.number: asdict(drawn) for job, drawn in self._decode(mine, sampling)}
+        self.finish()
+        found = {n: Drawn(**each) for n, each in self.world.share(drawn).items()}
+        return [self._completion(prompt, said.prompt, begun, found[n]) for n in range(rollouts)]
 
     def spell(self, prompt: Prompt, output: str) -> Completion:
         """The steps that this policy would have to take to say that; for experts' answers."""
@@ -160,8 +193,18 @@ class TextPolicy:
         return self._completion(prompt, self.chat.ids(prompt), begun, Drawn(ended=True))
 
     def _decode(self, jobs: Sequence[Job], sampling: Sampling) -> Iterator[tuple[Job, Drawn]]:
-        rows = self.settings.batch_size
-        return decode(self._sampler, jobs, sampling, rows=rows, ends=self.loaded.ends)
+        with self._counted():
+            yield from self._engine.draw(jobs, sampling)
+
+    def _counted(self) -> AbstractContextManager[None]:
+        if self._shards is None or not self._spread_out:
+            return nullcontext()
+        return self._shards.answering()
+
+    def finish(self) -> None:
+        """All is answered here: read on for processes that are not done yet, if they need it."""
+        if self._shards is not None and self._spread_out:
+            self._shards.finish()
 
     def _completion(
         self, prompt: Prompt, read: Sequence[int], begun: Begun, drawn: Drawn
@@ -171,7 +214,7 @@ class TextPolicy:
             return Completion(None, stopped="failed", note=note)
         ids = [*begun.ids, *drawn.ids]
         logprobs = None
-        if begun.logprobs is not None:
+        if begun.logprobs is not None and drawn.logprobs is not None:
             logprobs = np.concatenate([begun.logprobs, np.array(drawn.logprobs, np.float32)])
         trace: dict[str, Any] = {
             "prompt": list(read),
@@ -213,6 +256,14 @@ class TextPolicy:
         """Tokens that a review of this rollout reads."""
         return sum(len(text.ids) for text in layout([[self._said(*t) for t in rollout.turns]]))
 
+    def extent(self, rollout: Rollout) -> Extent:
+        """Positions of a review of this rollout; what it begins with is shared."""
+        texts = layout([[self._said(*turn) for turn in rollout.turns]])
+        if not self._reviewer.shares:
+            return Extent(sum(len(text.ids) for text in texts))
+        heads: dict[Hashable, int] = {text.head: text.prompt for text in texts}
+        return Extent(sum(len(text.tail) for text in texts), heads)
+
     def _said(self, prompt: Prompt, completion: Completion) -> Said:
         """A turn as tokens. The prompt is written anew where its messages or hints changed."""
         trace = completion.trace
@@ -233,16 +284,25 @@ class TextPolicy:
     def refresh(self) -> None:
         """Renew the copy that answers."""
         self.changed = True
-        weights.renew(self._sampler, self.model)
+        self._engine.refresh()
 
     def frozen(self) -> TextPolicy:
         """A copy that learns no more, in the weights' own precision."""
-        settings = replace(self.settings, sample_dtype=None)
-        return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings)
+        settings = replace(self.settings, sample_dtype=None, engine="torch")
+        if self._shards is not None:
+            twin = TextPolicy(
+                load.load(self.loaded.spec, settings), self.sampling, settings, self.world
+            )
+            self._shards.let_go()  # it may be asked for between a reading and its backward pass
+            weights.copy_shards(self.loaded, twin.loaded)
+            return twin
+        return TextPolicy(weights.frozen_copy(self.loaded), self.sampling, settings, self.world)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint folder, or with an adapter the adapter's folder."""
-        load.save(self.loaded, path)
+        state = gathered(self.loaded) if self._shards is not None else None
+        if self.world.first:
+            load.save(self.loaded, path, state)
 
     def load_state(self, path: Path) -> None:
         """Take over the weights of a folder that `save` wrote."""
@@ -253,9 +313,17 @@ class TextPolicy:
         """What a manifest must hold to believe, and to repeat, what this policy answered."""
         return {
             **load.describe(self.loaded, self.settings, changed=self.changed),
-            "batch": {"rows": self.settings.batch_size, "order": "longest prompt first"},
+            **self._engine.describe(),
             "sampling": asdict(self.sampling),
         }
+
+
+def _engine(loaded: load.Loaded, settings: TextSettings, twin: PreTrainedModel | None) -> Engine:
+    if settings.engine == "openvino":
+        from trainers.text.openvino import OpenvinoEngine
+
+        return OpenvinoEngine(loaded, settings)
+    return TorchEngine(loaded, settings, twin)
 
 
 def _begun(said: Said, completion: Completion, step: int, added: Sequence[int]) -> Begun:

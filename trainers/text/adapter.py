@@ -12,7 +12,7 @@ from trainers.text.settings import LoRA
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def fresh(model: PreTrainedModel, settings: LoRA, seed: int) -> PeftModel:
@@ -56,6 +56,29 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
         odd = sorted(set(stored) ^ set(state)) or ["the shapes"]
         raise ModelError(_foreign(folder, model, f"{odd[0]} differs"))
     return adapted.eval()
+
+
+def check_vocabulary(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> None:
+    """ModelError where the adapter was learned on other tokens than those of its base.
+
+    Its layers may fit all the same: then every token would stand for another, without a word.
+    """
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+        return
+    from transformers import AutoTokenizer
+
+    own: dict[str, int] = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    base: dict[str, int] = tokenizer.get_vocab()
+    odd = sorted(token for token, number in own.items() if base.get(token) != number)
+    rows = int(model.get_input_embeddings().weight.size(0))  # pyright: ignore[reportCallIssue]
+    if odd or max(own.values(), default=0) >= rows:
+        which = (
+            f"{odd[0]!r} is token {own[odd[0]]} there and {base.get(odd[0])} here" if odd else ""
+        )
+        reason = f"its vocabulary has {len(own)} tokens, the base's {len(base)} in {rows} rows"
+        raise ModelError(_foreign(folder, model, f"{reason}; {which}" if which else reason))
 
 
 def _shapes(folder: Path) -> dict[str, list[int]] | None:

@@ -3,7 +3,8 @@
 Heads that share keys are put side by side as queries of one head, so keys and values are read once
 and never copied. One new token a row: the fused kernel on that, five times as fast for three heads
 a group in bfloat16. Short texts in bfloat16: two plain products, five to ten times as fast with
-their gradient. Everything else goes to transformers' own.
+their gradient. Texts packed into one row: `tree_attention.py`. Everything else goes to
+transformers' own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from trainers.text.tree import Tree
+from trainers.text.tree_attention import attend_tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,14 +36,22 @@ def attend(
     value: Float[Tensor, "B K L D"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
+    *,
+    tree: Tree | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers asks of an attention; the mask says what may be seen."""
+    """What transformers asks of an attention; the mask, or the tree, says what may be seen."""
     odd = bool({"softcap", "s_aux", "position_bias", "cache"} & options.keys())
+    if tree is not None:
+        if odd:
+            raise ValueError("this attention does more than a packed row knows of")
+        return _attend_packed(query, key, value, tree, scaling), None
     per_head = attention_mask is not None and attention_mask.shape[1] != 1
     rows, heads, queries, size = query.shape
     groups, length = key.shape[1:3]
-    own = query.device.type == "cpu" and not odd and not per_head and length >= queries
+    # one query a head is grouped on cards too: keys and values are then not copied for each head
+    near = query.device.type == "cpu" or queries == 1
+    own = near and not odd and not per_head and length >= queries
     small = _half(query) and rows * heads * queries * length <= SMALL
     if not own or not (queries == 1 or small):
         given = {"attention_mask": attention_mask, "scaling": scaling, **options}
@@ -55,10 +67,25 @@ def attend(
     return mixed.view(rows, heads, queries, value.shape[-1]).transpose(1, 2), None
 
 
+def _attend_packed(
+    query: Float[Tensor, "1 H P D"],
+    key: Float[Tensor, "1 K P D"],
+    value: Float[Tensor, "1 K P D"],
+    tree: Tree,
+    scaling: float | None,
+) -> Float[Tensor, "1 P H D"]:
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    kind = torch.bfloat16 if _half(query) else value.dtype
+    rows = [x[0].transpose(0, 1).to(kind) for x in (query, key, value)]
+    tree.asked[0] += 1
+    return attend_tree(rows[0], rows[1], rows[2], tree, scale).unsqueeze(0)
+
+
 def _half(query: Tensor) -> bool:
     """Whether products of this tensor are made in bfloat16."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind) == torch.bfloat16
     return query.dtype == torch.bfloat16
 
 

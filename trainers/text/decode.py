@@ -1,14 +1,14 @@
-"""The decode loop: many prompts, few rows at a time, each answer given as soon as it is finished.
+"""The decode loop for any model of transformers, through its own forward and any kind of cache.
 
-Prompts are answered in batches of fixed composition (`plan`), so one list of prompts always gives
-one result, bit for bit, on one machine. Equal prompts are prefilled once and their memory is
+What `fused.py` knows goes through `stream.py` instead, which is faster. Here prompts are answered
+in batches of fixed composition (`plan`), so one list of prompts always gives one result, bit for
+bit, on one machine. Equal prompts are prefilled once and their memory is
 repeated. Finished rows leave the batch. Every row draws from uniform numbers of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +18,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from harness.models import Sampling
+from trainers.engine import Drawn, Job
 from trainers.text.cache import is_plain, prefill_cache, spread
 from trainers.text.draw import draw
+from trainers.text.graphs import Frame, Frames, bucket
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,33 +30,6 @@ PREFILL = 8192
 """Positions that are prefilled at once: bounds the memory of long prompts."""
 LEAVE = 0.85
 """Finished rows leave when fewer than this share is alive: leaving costs a copy of the cache."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One answer to be drawn."""
-
-    number: int
-    ids: tuple[int, ...]
-    """The prompt's tokens."""
-    budget: int
-    """Tokens that may be drawn."""
-    entropy: tuple[int, ...]
-    """Of the row's own generator of uniform numbers."""
-    ended: Callable[[int], bool] | None = None
-    """Told each token; says whether the text is complete (stop strings)."""
-
-
-@dataclass
-class Drawn:
-    """What was drawn for one job."""
-
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    ended: bool = False
-    """By an end token or a stop string, not by the budget."""
-    broken: bool = False
-    """The model gave no finite numbers."""
 
 
 def plan(lengths: Sequence[int], rows: int) -> list[list[int]]:
@@ -70,11 +45,17 @@ def decode(
     *,
     rows: int,
     ends: frozenset[int],
+    frames: Frames | None = None,
 ) -> Iterator[tuple[Job, Drawn]]:
-    """Each job with what was drawn for it, as soon as it is finished."""
+    """Each job with what was drawn for it, as soon as it is finished.
+
+    With `frames`, steps of a plain model are read in shapes that do not change.
+    """
     plain = is_plain(model)
     for batch in plan([len(job.ids) for job in jobs], rows):
-        yield from _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain).run()
+        decoding = _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain)
+        decoding.frames = frames if plain else None
+        yield from decoding.run()
 
 
 class _Decoding:
@@ -101,6 +82,8 @@ class _Decoding:
         for number, job in enumerate(jobs):
             table[: job.budget, number] = np.random.default_rng(job.entropy).random(job.budget)
         self.uniforms: Float[Tensor, "S B"] = torch.from_numpy(table).to(model.device)
+        self.frames: Frames | None = None
+        self.frame: Frame | None = None
 
     def run(self) -> Iterator[tuple[Job, Drawn]]:
         with torch.inference_mode():
@@ -108,12 +91,15 @@ class _Decoding:
         for step in range(len(self.uniforms)):
             with torch.inference_mode():  # never across a yield: it would leak to the caller
                 ids = self._draw(logits, step)
-            for number in self._note(ids):
+            for number in self._note():
                 self.alive.discard(number)
                 yield self.jobs[number], self.drawn[number]
             if not self.alive:
                 return
             with torch.inference_mode():
+                if self.frames is not None:
+                    logits = self._replay(ids, cache, self.frames)
+                    continue
                 ids = self._leave(ids, cache)
                 logits = self._forward(ids, cache)
 
@@ -153,22 +139,16 @@ class _Decoding:
         ids, logprobs = draw(logits, self.uniforms[step, self.rows], self.sampling)
         for number, token, logprob in zip(self.rows, ids.tolist(), logprobs.tolist(), strict=True):
             if number in self.alive:
-                self.drawn[number].ids.append(token)
-                self.drawn[number].logprobs.append(logprob)
+                self.drawn[number].add(token, logprob)
         return ids
 
-    def _note(self, ids: Int[Tensor, " B"]) -> list[int]:
+    def _note(self) -> list[int]:
         """The jobs that this token finished."""
-        finished = []
-        for number, token in zip(self.rows, ids.tolist(), strict=True):
-            if number not in self.alive:
-                continue
-            job, drawn = self.jobs[number], self.drawn[number]
-            drawn.broken = not np.isfinite(drawn.logprobs[-1])
-            drawn.ended = token in self.ends or (job.ended is not None and job.ended(token))
-            if drawn.ended or drawn.broken or len(drawn.ids) >= job.budget:
-                finished.append(number)
-        return finished
+        return [
+            number
+            for number in self.rows
+            if number in self.alive and self.drawn[number].over(self.jobs[number], self.ends)
+        ]
 
     def _leave(self, ids: Int[Tensor, " B"], cache: Cache) -> Int[Tensor, " A"]:
         if len(self.alive) > LEAVE * len(self.rows):
@@ -180,6 +160,20 @@ class _Decoding:
         self.mask = self.mask.index_select(0, index)
         self.lengths = self.lengths.index_select(0, index)
         return ids.index_select(0, index)
+
+    def _replay(self, ids: Int[Tensor, " B"], cache: Cache, frames: Frames) -> Float[Tensor, "A V"]:
+        """A step in a frame; finished rows leave once a smaller frame holds the others."""
+        if self.frame is None:
+            self.frame = frames.of(cache, len(self.rows), self.mask.shape[1])
+            self.frame.fill(cache, self.mask, self.seen)
+            cache.layers.clear()
+        elif bucket(len(self.alive)) <= bucket(len(self.rows)) // 2:
+            kept = [place for place, number in enumerate(self.rows) if number in self.alive]
+            index = torch.tensor(kept, device=ids.device)
+            self.rows = [self.rows[place] for place in kept]
+            ids = ids.index_select(0, index)
+            self.frame = frames.smaller(self.frame, index)
+        return self.frame.step(ids)
 
     def _forward(self, ids: Int[Tensor, " B"], cache: Cache) -> Float[Tensor, "B V"]:
         self.seen += 1

@@ -7,19 +7,45 @@ probability reaches p, the token that crosses included).
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from harness.models import Sampling
 
 BLOCK = 256
 """Tokens whose probabilities are summed at once before any is looked at alone."""
-NUCLEUS = 1024
-"""Candidates tried first for top-p; rows whose nucleus is larger are sorted whole."""
+NUCLEI = (64, 1024)
+"""Candidates tried for top-p in turn; rows whose nucleus is larger are sorted whole."""
+
+
+class Scratch:
+    """Memory for one step's probabilities that is kept: mapping it anew costs more than its use."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def shares(self, logits: Float[Tensor, "B V"], temperature: float) -> Float[Tensor, "B W"]:
+        """exp(logit - largest) of each token in float32, with zeros up to whole blocks."""
+        rows, size = logits.shape
+        width = -(-size // BLOCK) * BLOCK
+        held = self._held
+        if held is None or len(held) < rows or held.shape[1] != width:
+            held = self._held = torch.empty((rows, width), device=logits.device)
+        held = held[:rows]
+        held[:, size:] = 0
+        inside = held[:, :size]
+        inside.copy_(logits)
+        if temperature not in (0, 1):
+            inside.div_(temperature)
+        inside.sub_(inside.amax(-1, keepdim=True)).exp_()
+        return held
 
 
 def draw(
-    logits: Float[Tensor, "B V"], uniforms: Float[Tensor, " B"], sampling: Sampling
+    logits: Float[Tensor, "B V"],
+    uniforms: Float[Tensor, " B"],
+    sampling: Sampling,
+    scratch: Scratch | None = None,
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """Token and log-probability (nats, float32) of each row.
 
@@ -27,41 +53,35 @@ def draw(
     truncation. A greedy token gets its log-probability at temperature 1. Rows whose logits are
     not finite get a log-probability that is not finite.
     """
+    scratch = scratch or Scratch()
+    if sampling.temperature and (sampling.top_k or sampling.top_p < 1):
+        return _truncated(logits.float() / sampling.temperature, uniforms, sampling, scratch)
+    shares = scratch.shares(logits, sampling.temperature)
     if sampling.temperature == 0:
         ids = logits.argmax(-1)
-        return ids, _taken(logits.log_softmax(-1, dtype=torch.float32), ids)
-    if sampling.temperature != 1:
-        logits = logits.float() / sampling.temperature
-    if sampling.top_k or sampling.top_p < 1:
-        kept, vocabulary = _candidates(logits.float(), sampling)
-        places, logprobs = _invert(kept, uniforms)
-        return _taken(vocabulary, places), logprobs
-    return _invert(logits, uniforms)
+        return ids, _taken(shares, ids).log() - shares.sum(-1).log()
+    return _invert(shares, uniforms, logits.shape[1])
 
 
 def _invert(
-    logits: Float[Tensor, "B V"], uniforms: Float[Tensor, " B"]
+    shares: Float[Tensor, "B W"], uniforms: Float[Tensor, " B"], size: int
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """Inverse of the cumulative distribution, first to a block of tokens, then to one of them.
 
     Exact like `torch.multinomial`, and far faster: only one block a row is summed token by token.
     """
-    size = logits.shape[-1]
-    shares = logits.softmax(-1, dtype=torch.float32)
-    blocks = -(-size // BLOCK)
-    if size % BLOCK:
-        shares = torch.nn.functional.pad(shares, (0, blocks * BLOCK - size))
-    blocked = shares.view(len(shares), blocks, BLOCK)
+    blocked = shares.unflatten(-1, (-1, BLOCK))
     ends = blocked.sum(-1).cumsum(-1, dtype=torch.float64)
     wanted = uniforms * ends[:, -1]
-    block = _first_above(ends, wanted).clamp_(max=blocks - 1)
+    block = _first_above(ends, wanted).clamp_(max=ends.shape[1] - 1)
     begun = torch.where(block > 0, _taken(ends, (block - 1).clamp_(min=0)), 0.0)
     inside = blocked[torch.arange(len(shares), device=shares.device), block]
     # the last token that has a share is the limit where rounding leaves a rest
     last = (BLOCK - 1) - (inside > 0).flip(-1).int().argmax(-1)
     place = _first_above(inside.cumsum(-1, dtype=torch.float64), wanted - begun)
-    ids = block * BLOCK + torch.minimum(place, last)
-    return ids, _taken(shares, ids).log()
+    # where nothing is finite the search ends beyond the vocabulary
+    ids = (block * BLOCK + torch.minimum(place, last)).clamp_(max=size - 1)
+    return ids, (_taken(shares, ids).log() - ends[:, -1].log()).float()
 
 
 def _first_above(heap: Float[Tensor, "B K"], wanted: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
@@ -69,25 +89,45 @@ def _first_above(heap: Float[Tensor, "B K"], wanted: Float[Tensor, " B"]) -> Int
     return torch.searchsorted(heap, wanted.unsqueeze(-1), right=True).squeeze(-1)
 
 
-def _candidates(
-    logits: Float[Tensor, "B V"], sampling: Sampling
-) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
-    """The logits that survive truncation, best first (the rest -inf), and whose they are."""
+def _truncated(
+    logits: Float[Tensor, "B V"],
+    uniforms: Float[Tensor, " B"],
+    sampling: Sampling,
+    scratch: Scratch,
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """The same among the tokens that survive top-k and top-p."""
     size = logits.shape[-1]
-    width = min(sampling.top_k or size, size)
-    if sampling.top_p == 1:
-        return logits.topk(width, dim=-1)
-    total = logits.topk(width, dim=-1).values if width < size else logits
-    normalizer = total.logsumexp(-1, keepdim=True)
-    tried = min(width, NUCLEUS)
-    kept, ids = logits.topk(tried, dim=-1)
-    if tried < width and bool(((kept - normalizer).exp().sum(-1) < sampling.top_p).any()):
-        kept, ids = logits.topk(width, dim=-1)
-    probabilities = (kept - normalizer).exp()
-    before = probabilities.cumsum(-1, dtype=torch.float64) - probabilities
-    beyond = before >= sampling.top_p
+    most = min(sampling.top_k or size, size)
+    tries = [most] if sampling.top_k else [*(each for each in NUCLEI if each < size), size]
+    total = None if sampling.top_k else logits.logsumexp(-1, keepdim=True)
+    ids = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    logprobs = torch.empty(len(logits), device=logits.device)
+    rows = torch.arange(len(logits), device=logits.device)
+    for tried in tries:
+        best, vocabulary = logits[rows].topk(tried, dim=-1)
+        whole = torch.ones(len(rows), dtype=torch.bool, device=logits.device)
+        if sampling.top_p < 1:
+            sums = best.logsumexp(-1, keepdim=True) if total is None else total[rows]
+            best, whole = _nucleus(best, sums, sampling.top_p)
+            whole |= tried == most
+        chosen = rows[whole]
+        places, logprobs[chosen] = _invert(scratch.shares(best[whole], 1), uniforms[chosen], tried)
+        ids[chosen] = _taken(vocabulary[whole], places)
+        rows = rows[~whole]
+        if not len(rows):
+            break
+    return ids, logprobs
+
+
+def _nucleus(
+    best: Float[Tensor, "B K"], total: Float[Tensor, "B 1"], p: float
+) -> tuple[Float[Tensor, "B K"], Bool[Tensor, " B"]]:
+    """The logits, those beyond the nucleus -inf, and which rows' nuclei end among them."""
+    shares = (best - total).exp()
+    sums = shares.cumsum(-1, dtype=torch.float64)
+    beyond = sums - shares >= p
     beyond[:, 0] = False
-    return kept.masked_fill(beyond, -torch.inf), ids
+    return best.masked_fill(beyond, -torch.inf), sums[:, -1] >= p
 
 
 def _taken(values: Tensor, places: Int[Tensor, " B"]) -> Tensor:

@@ -7,6 +7,7 @@ Forward and backward run over parts of the steps; the backward computes each par
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,42 +18,57 @@ PART = 64
 """Steps whose logits exist at once: 13 MB for a vocabulary of 49,152, so memory is not paged."""
 TOGETHER = 1024
 """Steps whose slopes are kept for one product with the hidden states."""
+ROWS = 8192
+"""Tokens whose slopes are summed in the products' precision before they join the weight's own."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps to be judged."""
+
+    ids: Int[Tensor, " S"]
+    temperatures: Float[Tensor, " S"]
 
 
 def judge_steps(
     hidden: Float[Tensor, "S H"],
     weight: Float[Tensor, "V H"],
-    ids: Int[Tensor, " S"],
-    temperatures: Float[Tensor, " S"],
+    steps: Steps,
     dtype: torch.dtype,
+    chunk: int = PART,
 ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
-    """Log-probability and entropy (nats, float32) of each step; matrix products in `dtype`."""
+    """Log-probability and entropy (nats, float32) of each step; matrix products in `dtype`.
+
+    The logits of at most `chunk` steps exist at once.
+    """
     with torch.autocast(hidden.device.type, enabled=False):  # precision is explicit in there
-        logprobs, entropy = _Judged.apply(hidden, weight, ids, temperatures, dtype)  # type: ignore[misc]
+        logprobs, entropy = _Judged.apply(hidden, weight, steps, dtype, chunk)  # type: ignore[misc]
     return logprobs, entropy
 
 
 class _Judged(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperatures: Tensor, dtype: Any
+        ctx: Any, hidden: Tensor, weight: Tensor, steps: Steps, dtype: torch.dtype, chunk: int
     ) -> tuple[Tensor, Tensor]:
+        ids, temperatures = steps.ids, steps.temperatures
         logprobs = hidden.new_empty(len(ids), dtype=torch.float32)
         entropy = torch.empty_like(logprobs)
         matrix = weight.to(dtype)
-        for part in _parts(0, len(ids), PART):
+        for part in _parts(0, len(ids), chunk):
             scores = _scores(hidden[part].to(dtype), matrix, temperatures[part])
             logprobs[part] = scores.gather(-1, ids[part, None]).squeeze(-1)
             entropy[part] = -torch.linalg.vecdot(scores.exp(), scores)
-        ctx.save_for_backward(hidden, weight, ids, temperatures, entropy)
-        ctx.dtype = dtype
+        ctx.save_for_backward(hidden, weight, entropy)
+        ctx.steps, ctx.dtype, ctx.chunk = steps, dtype, chunk
         return logprobs, entropy
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """d logprob / d z_j = [j = id] - p_j;  d entropy / d z_j = -p_j (l_j + entropy)."""
         by_logprob, by_entropy = gradients
-        hidden, weight, ids, temperatures, entropy = ctx.saved_tensors
+        hidden, weight, entropy = ctx.saved_tensors
+        ids, temperatures = ctx.steps.ids, ctx.steps.temperatures
         matrix = weight.to(ctx.dtype)
         to_hidden = torch.empty_like(hidden)
         to_weight = None
@@ -60,7 +76,7 @@ class _Judged(torch.autograd.Function):
         for whole in _parts(0, len(ids), TOGETHER):
             read = hidden[whole].to(ctx.dtype)
             slopes = matrix.new_empty((len(read), len(matrix)))
-            for part in _parts(whole.start, whole.stop, PART):
+            for part in _parts(whole.start, whole.stop, ctx.chunk):
                 scores = _scores(hidden[part].to(ctx.dtype), matrix, temperatures[part])
                 if with_entropy:
                     pull = (scores + entropy[part, None]).mul_(by_entropy[part, None])
@@ -72,8 +88,9 @@ class _Judged(torch.autograd.Function):
                 slopes[inside] = slope.div_(temperatures[part, None])
             to_hidden[whole] = (slopes @ matrix).to(hidden.dtype)
             if ctx.needs_input_grad[1]:
-                added = (slopes.t() @ read).to(weight.dtype)
-                to_weight = added if to_weight is None else to_weight.add_(added)
+                to_weight = torch.zeros_like(weight) if to_weight is None else to_weight
+                for rows in _parts(0, len(weight), ROWS):
+                    to_weight[rows] += slopes[:, rows].t() @ read
         return to_hidden, to_weight, None, None, None
 
 

@@ -18,6 +18,7 @@ from trainers.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -45,8 +46,10 @@ def load(spec: str, settings: TextSettings) -> Loaded:
         model, tokenizer = _made(settings)
     else:
         model, tokenizer = _read(origin, origin.folder, settings)
-    model.to(_device(settings.device))  # type: ignore[arg-type]
+    if settings.sharding == "none":  # else every layer goes to its device as it is spread
+        model.to(device_name(settings.device))  # type: ignore[arg-type]
     use_ours(model.eval())
+    _hasten(model, settings)
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
@@ -56,10 +59,22 @@ def load(spec: str, settings: TextSettings) -> Loaded:
         from trainers.text import adapter
 
         if origin.adapter is not None:
+            adapter.check_vocabulary(origin.adapter, tokenizer, model)
             peft = adapter.put_on(model, origin.adapter)
         elif settings.adapter is not None:
             peft = adapter.fresh(model, settings.adapter, settings.seed)
     return Loaded(spec, origin, model, chat, _ends(model, tokenizer), peft)
+
+
+def _hasten(model: PreTrainedModel, settings: TextSettings) -> None:
+    if settings.kernels == "torch" and not settings.compiled:
+        return
+    from trainers.text.kernels import compile_layers, use_liger
+
+    if settings.kernels == "liger":
+        use_liger(model)
+    if settings.compiled:
+        compile_layers(model)
 
 
 def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -135,7 +150,8 @@ def _unreadable(origin: Origin, error: Exception) -> str:
     return f"{origin.gguf or origin.folder} cannot be opened: {reason}; {would}"
 
 
-def _device(name: str) -> str:
+def device_name(name: str) -> str:
+    """The device that a setting means: `auto` is the first accelerator, or the processor."""
     import torch
 
     if name != "auto":
@@ -161,14 +177,18 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
     return frozenset(ends)
 
 
-def save(loaded: Loaded, path: Path) -> None:
-    """Write a checkpoint folder, or only the adapter where there is one."""
+def save(loaded: Loaded, path: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a checkpoint folder, or only the adapter where there is one.
+
+    `state` is what to write where the model itself holds only a part of it.
+    """
     path.mkdir(parents=True, exist_ok=True)
+    given: dict[str, Any] = {} if state is None else {"state_dict": dict(state)}
     if loaded.peft is None:
         with quiet():
-            loaded.model.save_pretrained(path)
+            loaded.model.save_pretrained(path, **given)
     else:
-        loaded.peft.save_pretrained(str(path), save_embedding_layers=False)
+        loaded.peft.save_pretrained(str(path), save_embedding_layers=False, **given)
         note = {"base": loaded.spec, "folder": str(loaded.origin.folder)}
         if loaded.origin.adapter is not None:
             note = files.read_json(loaded.origin.adapter / OURS)
@@ -182,6 +202,8 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
 
     import torch
     import transformers
+
+    from trainers.cards import described
 
     cache = settings.cache or files.user_cache()
     told: dict[str, Any] = {
@@ -201,6 +223,12 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
         "chat_template": loaded.chat.digest if loaded.chat.templated else None,
         "adapter": asdict(settings.adapter) if settings.adapter is not None else None,
     }
+    told |= described(loaded.model.device)
+    changed_kernels = {"kernels": settings.kernels, "compiled": settings.compiled}
+    if changed_kernels != {"kernels": "torch", "compiled": False}:
+        told |= changed_kernels
+    if settings.sharding != "none":
+        told["sharding"] = settings.sharding
     if changed or not loaded.origin.weights:
         told["weights"] = {"in memory": state_digest(loaded.model)}
     else:
@@ -214,9 +242,11 @@ def state_digest(model: PreTrainedModel) -> str:
     """sha256 over names and bytes of all weights."""
     import torch
 
+    from trainers.shards import whole
+
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        flat = weight.detach().cpu().contiguous().flatten()
+        flat = whole(weight.detach()).cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

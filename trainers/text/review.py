@@ -1,13 +1,16 @@
 """Review: the log-probability of steps that were taken, with gradient, and little wasted.
 
-The prompt that the rollouts of a group share is computed once, and its keys and values, gradient
-and all, serve every rollout. The head runs over steps alone (see `head.py`).
+Texts are packed into one row without padding, and the prompt that the rollouts of a group share is
+computed once, forward and backward (see `tree.py`). The head runs over steps alone (see `head.py`).
+Models whose attention a packed row cannot describe read padded texts, with the keys and values of a
+shared prompt computed once where they are all that the model remembers.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,13 +22,18 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainers.policy import Live
+from trainers.text.attention import NAME
 from trainers.text.cache import is_plain, prefill_cache, repeat
 from trainers.text.decode import left_padded, positions, right_padded
-from trainers.text.head import judge_steps
+from trainers.text.half import HALF, HalfProducts
+from trainers.text.head import PART, Steps, judge_steps
 from trainers.text.layout import Text
+from trainers.text.tree import Packed, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from trainers.text.sharding import Shards
 
 LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 """What configurations call a change of logits, which may be too small to be seen by trying."""
@@ -41,16 +49,33 @@ class Reviewer:
     """Compute in bfloat16 what may be; weights and sums stay as they are."""
     checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
+    packing: bool = True
+    """Read texts in one row without padding, where the model can (see `window`)."""
+    sharing: bool = True
+    """Read what texts begin with once for all that begin alike."""
+    left: bool = False
+    """Where texts are padded: before them, or after them."""
+    chunk: int = PART
+    """Steps whose logits exist at once."""
     bare_head: bool = True
     """Logits are the head's matrix times the last hidden state (see `has_bare_head`)."""
+    window: int = 0
+    """Texts of fewer tokens than this can be packed (see `packed_window`)."""
+    shards: Shards | None = None
+    """Where the model's weights are spread over processes: what brings them together."""
 
     def review(self, texts: Sequence[Text], rows: int, columns: int) -> Live:
         """The steps of all texts, scattered to (rows, columns)."""
         device = self.model.device
         logprobs = torch.zeros((rows, columns), device=device)
         mask = torch.zeros((rows, columns), dtype=torch.bool, device=device)
-        if not texts:
+        if not texts and self.shards is None:
             return Live(logprobs, logprobs, mask)
+        if not texts:  # the other processes wait for this one to read something
+            blank = Text([0, 0], 1, [1], [0], [0], [1.0], [False])
+            read = self.review([blank], 1, 1)
+            nothing = 0 * read.logprobs.sum()
+            return Live(logprobs + nothing, logprobs + nothing, mask)
         ids, temperatures, place = _steps(texts, device)
         own = torch.tensor([kept for text in texts for kept in text.own], device=device)
         with self._precision(), self._saving():
@@ -69,22 +94,55 @@ class Reviewer:
             scores = logits.log_softmax(-1)
             taken = scores.gather(-1, ids[:, None]).squeeze(-1)
             return taken, torch.linalg.vecdot(-scores.exp(), scores)
-        heads = {text.head for text in texts}
-        shared = len(heads) < len(texts) and not self.checkpointing and is_plain(self.model)
-        hidden = self._read_shared(texts) if shared else self._read_whole(texts, self._decoder)
+        if self.shards is not None:
+            return self.shards.around(self._read_and_judged)(texts, ids, temperatures)
+        return self._read_and_judged(texts, ids, temperatures)
+
+    def _read_and_judged(
+        self, texts: Sequence[Text], ids: Int[Tensor, " S"], temperatures: Float[Tensor, " S"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
         head: Any = self.model.get_output_embeddings()
         weight = head.weight
         dtype = torch.bfloat16 if self.autocast else weight.dtype
-        return judge_steps(hidden, weight, ids, temperatures, dtype)
+        steps = Steps(ids, temperatures)
+        return judge_steps(self._hidden(texts), weight, steps, dtype, self.chunk)
+
+    def _hidden(self, texts: Sequence[Text]) -> Float[Tensor, "S H"]:
+        """What the model holds before each step."""
+        if self.packing and max(len(text.ids) for text in texts) < self.window:
+            return read_packed(self._decoder, pack(texts, self.model.device, sharing=self.sharing))
+        heads = {text.head for text in texts}
+        shared = len(heads) < len(texts) and self._cached
+        if self.sharing and shared:
+            return self._read_shared(texts)
+        return self._read_whole(texts, self._decoder)
+
+    @property
+    def shares(self) -> bool:
+        """Whether what texts begin with is read once for all that begin alike."""
+        padded = not self.packing or not self.window
+        return self.sharing and self.bare_head and (self._cached or not padded)
+
+    @property
+    def _cached(self) -> bool:
+        """Whether padded texts may go on from a cache: two readings, so never of shards, of which
+        every process must make equally many."""
+        return not self.checkpointing and self.shards is None and is_plain(self.model)
 
     @property
     def _decoder(self) -> Any:
         return self.model.get_decoder()
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
         if not self.autocast:
-            return nullcontext()
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
+            yield
+            return
+        kind = self.model.device.type
+        # what is computed again in the backward pass must be computed as it was: by autocast alone
+        products = nullcontext() if self.checkpointing or kind != "cpu" else HalfProducts()
+        with torch.autocast(kind, dtype=HALF, cache_enabled=not self.checkpointing), products:
+            yield
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
@@ -105,7 +163,10 @@ class Reviewer:
 
     def _read_whole(self, texts: Sequence[Text], reader: Any) -> Float[Tensor, "S H"]:
         """What the model holds before each step (hidden states, or logits of the whole model)."""
-        ids, mask = right_padded([text.ids[:-1] for text in texts], self.model.device)
+        read = [text.ids[:-1] for text in texts]
+        width = max(map(len, read))
+        device = self.model.device
+        ids, mask = left_padded(read, width, device) if self.left else right_padded(read, device)
         answer = reader(
             input_ids=ids,
             attention_mask=None if bool(mask.all()) else mask,
@@ -114,7 +175,8 @@ class Reviewer:
         )
         states = answer.logits if reader is self.model else answer.last_hidden_state
         rows = [row for row, text in enumerate(texts) for _ in text.places]
-        places = [place - 1 for text in texts for place in text.places]
+        skip = [width - len(ids) if self.left else 0 for ids in read]
+        places = [skip[row] + p - 1 for row, text in enumerate(texts) for p in text.places]
         return states[torch.tensor(rows), torch.tensor(places)]
 
     def _read_shared(self, texts: Sequence[Text]) -> Float[Tensor, "S H"]:
@@ -178,3 +240,51 @@ def has_bare_head(model: PreTrainedModel) -> bool:
     ours, theirs = hidden @ head.weight.t(), model(input_ids=probe, use_cache=False).logits
     near = 1e-4 if ours.dtype == torch.float32 else 1e-2
     return bool(torch.allclose(ours.float(), theirs.float(), rtol=near, atol=near))
+
+
+def read_packed(decoder: Any, packed: Packed) -> Float[Tensor, "S H"]:
+    """The hidden state before each step of a packed row."""
+    states = decoder(
+        input_ids=packed.ids,
+        # a mask of four dimensions is left as it is, so that none is made; attention has the tree
+        attention_mask=packed.ids.new_zeros((1, 1, 1, 1), dtype=torch.bool),
+        position_ids=packed.positions,
+        use_cache=False,
+        tree=packed.tree,
+    ).last_hidden_state
+    return states[0].index_select(0, packed.steps)
+
+
+@torch.no_grad()
+def packed_window(model: PreTrainedModel) -> int:
+    """Texts of fewer tokens than this can be packed into one row; 0 if none can.
+
+    Found by trying: the model hands its attention the tree in every layer, and gives the numbers
+    that it gives for each text alone.
+    """
+    config: Any = model.config.get_text_config()
+    if config._attn_implementation != NAME or not is_plain(model):
+        return 0
+    device, decoder = model.device, model.get_decoder()
+    texts = [Text([1, 2, 3, 4, *tail], 4, [4, 5]) for tail in ([5, 6, 7], [8, 9])]
+    texts.append(Text([3, 3, 1], 2, [2]))
+    packed = pack(texts, device)
+    try:
+        found = read_packed(decoder, packed)
+    except (TypeError, ValueError):  # takes no further arguments, or does more with its scores
+        return 0
+    alone = []
+    for text in texts:
+        ids = torch.tensor([text.ids], device=device)
+        states = decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
+        alone.append(states[torch.tensor(text.places, device=device) - 1])
+    wanted = torch.cat(alone).float()
+    away = (found.float() - wanted).norm() / wanted.norm()
+    near = 1e-4 if found.dtype == torch.float32 else 5e-2
+    if not bool(away < near) or packed.tree.asked[0] != config.num_hidden_layers:
+        return 0
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    if kinds - {"full_attention"} or (window and not getattr(config, "layer_types", None)):
+        return int(window or 0)
+    return sys.maxsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import ModelError
+from trainers.shards import put, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,8 +29,17 @@ def sampling_copy(loaded: Loaded, dtype: str | None) -> PreTrainedModel:
 
 
 def frozen_copy(loaded: Loaded) -> Loaded:
-    """The same weights, adapter merged in, to be read and never changed."""
-    return replace(loaded, model=_merged_copy(loaded), peft=None)
+    """The same weights, to be read and never changed.
+
+    The base of an adapter does not learn, so both share it, and only the adapter is copied.
+    """
+    if loaded.peft is None:
+        return replace(loaded, model=_merged_copy(loaded))
+    # what a copy finds in its memo it takes as it is
+    base = [weight for weight in loaded.peft.parameters() if not weight.requires_grad]
+    twin: Any = copy.deepcopy(loaded.peft, {id(weight): weight for weight in base})
+    twin = twin.requires_grad_(False).eval()
+    return replace(loaded, model=twin.get_base_model(), peft=None)
 
 
 def _merged_copy(loaded: Loaded) -> Any:
@@ -36,6 +47,15 @@ def _merged_copy(loaded: Loaded) -> Any:
     if loaded.peft is not None:
         twin = twin.merge_and_unload()
     return twin.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def copy_shards(source: Loaded, target: Loaded) -> None:
+    """Give a model that is spread alike the same weights, and let it learn no more."""
+    there = dict(source.model.named_parameters())
+    for name, weight in target.model.named_parameters():
+        weight.copy_(there[name])
+    target.model.requires_grad_(False)
 
 
 @torch.no_grad()
@@ -47,11 +67,13 @@ def renew(twin: PreTrainedModel, model: PreTrainedModel) -> None:
     for name, module in twin.named_modules():
         source = modules[name]
         for key, weight in module.named_parameters(recurse=False):
-            weight.copy_(_merged(source, key))
+            weight.copy_(whole(merged(source, key)))
 
 
-def _merged(module: nn.Module, key: str) -> Tensor:
+def merged(module: nn.Module, key: str) -> Tensor:
     """A parameter with the adapter's change added, where there is one."""
+    if "peft" not in sys.modules:  # without it nothing is adapted, and it takes seconds to import
+        return getattr(module, key)
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not isinstance(module, BaseTunerLayer):
@@ -76,16 +98,16 @@ def load_state(loaded: Loaded, path: Path) -> None:
         result = set_peft_model_state_dict(loaded.peft, found)
         lost = result.unexpected_keys
     else:
-        state = loaded.model.state_dict()
+        state = loaded.model.state_dict(keep_vars=True)  # tied names then give one object
         found = tensors(path, "model")
         lost = sorted(set(found) - set(state))
-        held = {state[name].data_ptr() for name in found if name in state}
-        lost += sorted(name for name, held_by in state.items() if held_by.data_ptr() not in held)
+        held = {id(state[name]) for name in found if name in state}
+        lost += sorted(name for name, held_by in state.items() if id(held_by) not in held)
         for name in set(found) & set(state):
             if state[name].shape != found[name].shape:
                 lost.append(name)
             elif not lost:
-                state[name].copy_(found[name])
+                put(state[name], found[name])
     if lost:
         raise ModelError(
             f"{path} does not hold the weights of this model ({', '.join(lost[:3])} differ); "

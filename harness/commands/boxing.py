@@ -1,0 +1,44 @@
+"""Which sandbox judges the programs of a command, and what a run says of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.errors import JudgeUnavailable
+
+
+def choose(spec: str, *, unsafe: bool = False, cache: Path | None = None) -> None:
+    """Take a sandbox for this process; it is opened when the first program is judged.
+
+    JudgeUnavailable for `unsafe-process` without `unsafe`.
+    """
+    from sandbox.errors import SandboxUnavailable
+    from sandbox.session import SESSION
+
+    try:
+        SESSION.choose(spec, unsafe=unsafe, folder=cache)
+    except SandboxUnavailable as error:
+        raise JudgeUnavailable(str(error)) from error
+
+
+def report() -> dict[str, Any]:
+    """Backend, layers, interpreter and counts, for a run's report; empty where nothing was run."""
+    session = _session()
+    told: dict[str, Any] = session.described() if session is not None else {}
+    return {"sandbox": told} if told else {}
+
+
+def mark() -> dict[str, str]:
+    """A setting that keeps what was judged without isolation apart, and off the boards."""
+    from sandbox.types import UNSAFE
+
+    session = _session()
+    return {"sandbox": UNSAFE} if session is not None and session.spec == UNSAFE else {}
+
+
+def _session() -> Any:
+    """The process' session, if anybody asked for one: commands that run no programs load none."""
+    module = sys.modules.get("sandbox.session")
+    return module.SESSION if module is not None else None

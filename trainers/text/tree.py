@@ -1,0 +1,145 @@
+"""Texts packed into one row: no padding between them, and what they share stands there once.
+
+A span is a text, or the part of it that follows what it shares with others: its parent. Attention
+goes from a span to its parent and to what stands before in the span itself, in blocks of spans that
+have one parent and nearly one length. The row's last place is always empty; what pads a block is
+read from there, and its gradient is 0 because nobody reads what becomes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from trainers.text.layout import Text
+
+ROUND = 64
+"""Rows are filled up to a multiple of this, so that few kernels are made for all of training."""
+WIDE = 1.34
+"""The widest span of a block is at most this much longer than its narrowest, and `STEP`."""
+STEP = 8
+SCORES = 1 << 22
+"""Queries x keys of a block; with 9 heads in float32 144 MB. Longer texts are read in parts."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Places of the row that follow each other."""
+
+    start: int
+    length: int
+    parent: int | None = None
+    """The number of the span that stands before this one, if any; it has no parent itself."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Queries of B spans with one parent, and the keys that they see."""
+
+    parent: slice | None
+    queries: Int[Tensor, "B Q"]
+    keys: Int[Tensor, "B L"]
+    """Query q sees its parent and the keys up to number `offset` + q."""
+    offset: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What attention has to know of a packed row."""
+
+    blocks: tuple[Block, ...]
+    asked: list[int] = field(default_factory=lambda: [0])
+    """How often attention was asked, which tells whether a model hands its attention the tree."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Texts as one row of P places."""
+
+    ids: Int[Tensor, "1 P"]
+    positions: Int[Tensor, "1 P"]
+    """Of each token in its own text."""
+    steps: Int[Tensor, " S"]
+    """The place before each step, in the order of texts and steps."""
+    tree: Tree
+
+
+def pack(texts: Sequence[Text], device: torch.device, *, sharing: bool = True) -> Packed:
+    """One row of all texts; with `sharing` equal heads are one span."""
+    ids: list[int] = []
+    positions: list[int] = []
+    spans: list[Span] = []
+    heads: dict[tuple[int, ...], int] = {}
+
+    def put(tokens: Sequence[int], first: int, parent: int | None) -> int:
+        spans.append(Span(len(ids), len(tokens), parent))
+        ids.extend(tokens)
+        positions.extend(range(first, first + len(tokens)))
+        return len(spans) - 1
+
+    steps: list[int] = []
+    for text in texts:
+        head = heads.get(text.head) if sharing else None
+        if head is None:
+            head = heads[text.head] = put(text.head, 0, None)
+        before = spans[head]
+        tail = spans[put(text.tail, text.prompt, head)]
+        for place in text.places:
+            inside = place - 1 - text.prompt
+            last = before.start + before.length - 1
+            steps.append(last if inside < 0 else tail.start + inside)
+    room = -(-(len(ids) + 1) // ROUND) * ROUND - len(ids)
+    places = len(ids) + room
+    return Packed(
+        ids=torch.tensor([ids + [0] * room], device=device),
+        positions=torch.tensor([positions + [0] * room], device=device),
+        steps=torch.tensor(steps, device=device),
+        tree=Tree(tuple(blocks(spans, places, device))),
+    )
+
+
+def blocks(spans: Sequence[Span], places: int, device: torch.device) -> Iterable[Block]:
+    """Every query of every span once."""
+    families: dict[int | None, list[Span]] = {}
+    for span in spans:
+        if span.length:
+            families.setdefault(span.parent, []).append(span)
+    for parent, members in families.items():
+        above = None if parent is None else spans[parent]
+        stands = None if above is None else slice(above.start, above.start + above.length)
+        for alike in _alike(members, 0 if above is None else above.length):
+            yield from _parts(alike, stands, places, device)
+
+
+def _alike(members: Sequence[Span], above: int) -> Iterable[list[Span]]:
+    """Spans of nearly one length, not too many at once."""
+    together: list[Span] = []
+    for span in sorted(members, key=lambda each: each.length):
+        if together:
+            widens = span.length > together[0].length * WIDE + STEP
+            scores = (len(together) + 1) * span.length * (above + span.length)
+            if widens or scores > SCORES:
+                yield together
+                together = []
+        together.append(span)
+    yield together
+
+
+def _parts(
+    spans: Sequence[Span], parent: slice | None, places: int, device: torch.device
+) -> Iterable[Block]:
+    """One block, or several of some queries each where a single text is long."""
+    width = -(-max(span.length for span in spans) // STEP) * STEP
+    above = 0 if parent is None else parent.stop - parent.start
+    part = max(STEP, SCORES // (len(spans) * (above + width)) // STEP * STEP)
+    starts = torch.tensor([[span.start] for span in spans])
+    lengths = torch.tensor([[span.length] for span in spans])
+    column = torch.arange(width)[None]
+    index = torch.where(column < lengths, starts + column, places - 1).to(device)
+    for first in range(0, width, part):
+        last = min(first + part, width)
+        yield Block(parent, index[:, first:last], index[:, :last], first)
