@@ -204,7 +204,7 @@ class Child:
 def _texts(job: dict[str, Any], slots: int) -> bytes:
     """Slots, prefix and source in one frame; not JSON, whose parser a program would load."""
     prefix, source = (job[key].encode("utf-8", "surrogatepass") for key in ("prefix", "source"))
-    body = b"".join((b"%d" % slots, frames.HEAD.pack(len(prefix)), prefix, source))
+    body = b"".join((b"%c" % (ord("0") + slots), frames.HEAD.pack(len(prefix)), prefix, source))
     return frames.HEAD.pack(len(body)) + body
 
 

@@ -175,6 +175,13 @@ def test_what_one_test_leaves_behind_is_never_the_reason_of_anothers_failure(box
     assert [run.status for run in runs(box, stdin(source, *["1 2\n"] * 4))] == ["OK"] * 4
 
 
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 43])
+def test_each_of_many_tests_gets_its_own_input_and_output(box: Backend, count: int):
+    """Tests are handed over ahead; each finds its own."""
+    found = runs(box, stdin("print(input() * 3)", *(f"t{n};" for n in range(count))))
+    assert [run.stdout for run in found] == [b"t%d;" % n * 3 + b"\n" for n in range(count)]
+
+
 def test_a_program_that_lies_about_its_time_gains_none(box: Backend):
     """It answers its first test itself, with a claim of a million seconds."""
     source = (
