@@ -165,10 +165,12 @@ class Peers:
         change: Callable[[Float[Tensor, "G #T"]], Float[Tensor, "G #T"]],
     ) -> Float[Tensor, "N #T"]:
         """Every group's rows, changed by a function of them."""
+        index = self._index()
+        order = index.argsort(stable=True)
+        parts = x[order].split(index.bincount().tolist())
         result = torch.empty_like(x)
-        for number in self.group.unique():
-            rows = self.group == number
-            result[rows] = change(x[rows])
+        if len(parts):
+            result[order] = torch.cat([change(part) for part in parts])
         return result
 
     def _index(self) -> Int[Tensor, " N"]:

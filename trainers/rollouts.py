@@ -89,6 +89,26 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
 
 def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:
     """Whether the solver's attempts earned different sums of scores."""
+    return len(set(paid([r for r in rollouts if r.role == "solver"], run))) > 1
+
+
+def by_example(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """One prompt an example: where a step asks one twice, it is asked as often in all."""
+    merged: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first = merged.get(prompt.example.id)
+        often = prompt.rollouts + (first.rollouts if first else 0)
+        merged[prompt.example.id] = (first or prompt).but(rollouts=often)
+    return list(merged.values())
+
+
+def paid(rollouts: Sequence[Rollout], run: Run) -> list[float]:
+    """What the scores of each are paid; what later reward stages add or take is not known yet."""
     paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
     weights = paying.weights(run.task)
-    return len({reward(r.verdict, weights) for r in rollouts if r.role == "solver"}) > 1
+    return [reward(rollout.verdict, weights) for rollout in rollouts]
+
+
+def solved(rollout: Rollout) -> bool:
+    """Whether an attempt succeeded, as the ledger counts it."""
+    return rollout.verdict.reason == "ok"
