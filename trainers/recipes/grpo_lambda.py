@@ -1,4 +1,4 @@
-"""grpo_lambda: shorten only where the answers are right: a length penalty for the best groups alone.
+"""grpo_lambda: a length penalty only in the groups of a batch that are answered best.
 
 Idea     A penalty on length everywhere makes a model that is often wrong brief and wrong, and its
          accuracy collapses. Rank the groups of a batch by their share of right answers; only in the

@@ -9,8 +9,8 @@ Formula  A_i = (r_i - m) / (max(MAD, floor) + eps) (G + 1) / n, m = median r, MA
          (G + 1) / n: ShareAmongNonzero, of the released code; not in the paper's formula:
          --set 'advantages=(CenterByMedian(), ScaleByDeviation())'.
 Paper    MC-GRPO, 2026, arXiv 2601.22582; code: lotusroot-kim/MC-GRPO.
-Limits   Where most rewards of a group are the same, as binary ones are, MAD is 0: the minority alone
-         is pushed, by thousands, and only the clipped gradient bounds it. A floor or scale=std
+Limits   Where most rewards of a group are the same, as binary ones are, MAD is 0: the minority is
+         pushed alone, by thousands, and only the clipped gradient bounds it. A floor or scale=std
          tames that. An even group (a fault, an even setting) has the mean of the middle two as its
          median; none of its rollouts is the median, and the nearest is left out. With scale=std, in
          groups whose mean is their median, the advantages are those of grpo.

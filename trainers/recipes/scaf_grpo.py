@@ -4,7 +4,7 @@ Idea     A group without a success teaches nothing. After a while without help, 
          asked again with hints, from a first piece of knowledge up to whole solutions, and the
          success with the least of them takes the place of one failure.
 Formula  Tiers of hints a question, each of up to 4 pieces; level l shows the first c pieces of its
-         own tier, l = 1 .. 12 for three tiers. Where all G attempts fail: one attempt at each level,
+         own tier, l = 1 .. 12 for three tiers. Where all G attempts fail: an attempt at each level,
          the success at the smallest l replaces the first attempt. A_i = (r_i - mean r) /
          (std r + eps) of the group as it then is; loss as in grpo.
          tiers, pieces, exempt, row: ScaffoldHints. eps: ScaleByStd.
@@ -78,9 +78,7 @@ class ScaffoldHints:
             found += [(tier, "\n".join(texts[:count])) for count in shown]
         return found
 
-    def _exchanged(
-        self, first: Sequence[Rollout], rescues: Mapping[str, Rollout]
-    ) -> list[Rollout]:
+    def _exchanged(self, first: Sequence[Rollout], rescues: Mapping[str, Rollout]) -> list[Rollout]:
         """The first attempts, the earliest of a rescued group replaced."""
         waiting = dict(rescues)
         return [

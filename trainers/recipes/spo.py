@@ -19,6 +19,7 @@ Limits   The paper first asks every prompt 8 times: --set rollouts.EstimateOffli
          are the same it is grpo with the batch as its only group.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -151,7 +152,7 @@ class TrackValue:
             beliefs[id] = {
                 "alpha": rho * held["alpha"] + reward,
                 "beta": rho * held["beta"] + 1 - reward,
-                "answer": encode(_lean(rollout)),
+                "answer": json.dumps(encode(_lean(rollout))),
                 "logprobs": batch.old_logprobs[row, steps].float().cpu().numpy(),
             }
         return batch
@@ -162,7 +163,7 @@ class TrackValue:
         stored = {id: belief(id, run) for id in examples if belief(id, run)["answer"]}
         if not stored:
             return {}
-        answers = [decode(held["answer"], examples[id]) for id, held in stored.items()]
+        answers = [decode(json.loads(held["answer"]), examples[id]) for id, held in stored.items()]
         with torch.no_grad():
             live = run.policies[batch.rollouts[0].role].review(answers)
         return {
