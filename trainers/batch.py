@@ -166,11 +166,9 @@ class Peers:
     ) -> Float[Tensor, "N #T"]:
         """Every group's rows, changed by a function of them."""
         index = self._index()
-        order = index.argsort(stable=True)
-        parts = x[order].split(index.bincount().tolist())
         result = torch.empty_like(x)
-        if len(parts):
-            result[order] = torch.cat([change(part) for part in parts])
+        for rows in index.argsort(stable=True).split(index.bincount().tolist()):
+            result[rows] = change(x[rows])
         return result
 
     def _index(self) -> Int[Tensor, " N"]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float64
 from torch import Tensor
 
 from harness.digests import digest
@@ -31,6 +31,9 @@ from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.rollouts import solved
 from trainers.schedules import Number, at
+
+ROUNDING = 1e-6
+"""Steps: a smaller std is that of equal lengths."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,21 @@ class SwitchLengthPenalty:
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """Rewards of the same shape; wrong answers keep theirs."""
         peers = batch.peers()
-        right = torch.tensor([[float(solved(r))] for r in batch.rollouts])
+        right = torch.tensor([[solved(r)] for r in batch.rollouts]).double()
         right = right.to(batch.rewards.device)
         accuracy = peers.mean(right)
         chosen = self._chosen(batch, accuracy, run)
-        length = torch.tensor([[float(r.steps)] for r in batch.rollouts]).to(right.device)
+        length = right.new_tensor([[r.steps] for r in batch.rollouts])
         share = torch.where(accuracy > 0, accuracy, 1.0)
         gap = length - peers.mean(length * right) / share
         std = (peers.mean(gap**2 * right) / share).sqrt()
-        factor = 1 - at(self.alpha, run) * torch.sigmoid(gap / torch.where(std > 0, std, 1.0))
+        z = gap / torch.where(std > ROUNDING, std, 1.0)
+        factor = (1 - at(self.alpha, run) * torch.sigmoid(z)).to(batch.rewards.dtype)
         paying = chosen & (right > 0)
         run.tally.put("length_penalty/groups", len(batch.group[chosen[:, 0]].unique()))
         return batch.but(rewards=torch.where(paying, batch.rewards * factor, batch.rewards))
 
-    def _chosen(self, batch: Batch, accuracy: Float[Tensor, "N 1"], run: Run) -> Tensor:
+    def _chosen(self, batch: Batch, accuracy: Float64[Tensor, "N 1"], run: Run) -> Tensor:
         """(N, 1): whether the rollout's group is penalized."""
         if self.mode == "threshold":
             return accuracy >= self.threshold

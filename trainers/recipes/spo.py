@@ -27,12 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from numpy.typing import NDArray
 
 from harness.codec import decode, encode
 from harness.errors import UsageError
-from harness.types import Example, Prompt, Rollout
+from harness.types import Example, Prompt, Rollout, Verdict
 from trainers.batch import Batch
 from trainers.losses import Clipped, KLToReference
 from trainers.recipe import Attempt, Run
@@ -42,14 +41,15 @@ from trainers.rollouts import paid
 from trainers.schedules import Number, whole
 
 
-def belief(id: str, run: Run) -> dict[str, Any]:
-    """alpha and beta of a prompt, and the answer that was stored last."""
+def belief(asked: Example | Rollout, run: Run) -> dict[str, Any]:
+    """alpha and beta of an example, and the answer that was stored last."""
+    id = asked.id if isinstance(asked, Example) else asked.example.id
     return run.memory.get("spo", {}).get(id, {"alpha": 0.5, "beta": 0.5, "answer": None})
 
 
-def value(id: str, run: Run) -> float:
-    """Expected reward of a prompt, in (0, 1)."""
-    held = belief(id, run)
+def value(asked: Example | Rollout, run: Run) -> float:
+    """Expected reward of an example, in (0, 1)."""
+    held = belief(asked, run)
     return held["alpha"] / (held["alpha"] + held["beta"])
 
 
@@ -63,13 +63,17 @@ class ByUncertainty:
 
     def __call__(self, examples: Sequence[Example], run: Run) -> list[Prompt]:
         """One attempt each; where more are asked for than there are examples, all come again."""
-        values = np.array([value(example.id, run) for example in examples])
-        chances = np.sqrt(values * (1 - values)) + self.floor
-        all_of_them, more = divmod(whole(self.prompts, run), len(examples))
-        drawn = run.rng.choice(len(examples), more, replace=False, p=chances / chances.sum())
-        often = Counter([*range(len(examples))] * all_of_them + drawn.tolist())
+        values = np.array([value(example, run) for example in examples])
         run.tally.put("value/mean", values.mean())
+        rounds, more = divmod(whole(self.prompts, run), len(examples))
+        drawn = run.rng.choice(len(examples), more, replace=False, p=self.chances(values))
+        often = Counter([*range(len(examples))] * rounds + drawn.tolist())
         return [run.task.prompt(examples[n]).but(rollouts=k) for n, k in often.items()]
+
+    def chances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of the first draw, by expected reward."""
+        weights = np.sqrt(values * (1 - values)) + self.floor
+        return weights / weights.sum()
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class CenterByTrackedValue:
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """Advantages (N, 1); UsageError where a reward is outside [0, 1]."""
         gaps = [
-            [_unit(reward) - value(rollout.example.id, run)]
+            [_unit(reward) - value(rollout, run)]
             for rollout, reward in zip(batch.rollouts, totals(batch), strict=True)
         ]
         run.tally.put("value/error", sum(abs(gap) for (gap,) in gaps) / max(len(gaps), 1))
@@ -140,46 +144,42 @@ class TrackValue:
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """The batch as it is."""
         beliefs = run.memory.setdefault("spo", {})
-        moved = self._moved(batch, run)
-        rows = sorted(range(len(batch.rollouts)), key=lambda row: batch.rollouts[row].attempt)
-        rewards = totals(batch)
-        for row in rows:
-            rollout = batch.rollouts[row]
-            id = rollout.example.id
-            rho = min(max(2 ** (-moved.pop(id, 0.0) / self.halving), self.least), self.most)
-            held, reward = belief(id, run), _unit(rewards[row])
-            steps = batch.mask[row]
-            beliefs[id] = {
+        moved, rewards = self._moved(batch, run), totals(batch)
+        for row in sorted(range(len(rewards)), key=lambda row: batch.rollouts[row].attempt):
+            rollout, reward = batch.rollouts[row], _unit(rewards[row])
+            held, rho = belief(rollout, run), self.rho(moved.pop(rollout.example.id, 0.0))
+            beliefs[rollout.example.id] = {
                 "alpha": rho * held["alpha"] + reward,
                 "beta": rho * held["beta"] + 1 - reward,
                 "answer": json.dumps(encode(_lean(rollout))),
-                "logprobs": batch.old_logprobs[row, steps].float().cpu().numpy(),
+                "logprobs": batch.old_logprobs[row, batch.mask[row]].float().cpu().numpy(),
             }
         return batch
 
+    def rho(self, distance: float) -> float:
+        """What is kept of a belief when the policy has moved so many nats a step."""
+        return min(max(2 ** (-distance / self.halving), self.least), self.most)
+
     def _moved(self, batch: Batch, run: Run) -> dict[str, float]:
         """D of every prompt of which an answer is stored."""
-        examples = {rollout.example.id: rollout.example for rollout in batch.rollouts}
-        stored = {id: belief(id, run) for id in examples if belief(id, run)["answer"]}
-        if not stored:
+        known = {r.example.id: (r.example, belief(r, run)) for r in batch.rollouts}
+        known = {id: (example, held) for id, (example, held) in known.items() if held["answer"]}
+        answers = [decode(json.loads(held["answer"]), example) for example, held in known.values()]
+        if not answers:
             return {}
-        answers = [decode(json.loads(held["answer"]), examples[id]) for id, held in stored.items()]
         with torch.no_grad():
-            live = run.policies[batch.rollouts[0].role].review(answers)
-        return {
-            id: _distance(held["logprobs"], live.logprobs[row, live.mask[row]])
-            for row, (id, held) in enumerate(stored.items())
-        }
-
-
-def _distance(then: np.ndarray, now: Float[Tensor, " T"]) -> float:
-    return float(np.abs(then - now.float().cpu().numpy()).mean()) if len(then) else 0.0
+            live = run.policies[answers[0].role].review(answers)
+        distances = [
+            np.abs(held["logprobs"] - live.logprobs[row, live.mask[row]].cpu().numpy())
+            for row, (_, held) in enumerate(known.values())
+        ]
+        return {id: float(d.mean()) for id, d in zip(known, distances, strict=True) if len(d)}
 
 
 def _lean(rollout: Rollout) -> Rollout:
     """What a review needs of it."""
     turns = ((asked, replace(said, logprobs=None, pieces=())) for asked, said in rollout.turns)
-    return replace(rollout, turns=tuple(turns))
+    return replace(rollout, turns=tuple(turns), verdict=Verdict({}), seconds=0.0)
 
 
 def _unit(reward: float) -> float:
