@@ -105,7 +105,9 @@ def test_worked_example_forgetting():
     assert values == pytest.approx([0.754224, 0.262673, 0.826389], abs=1e-6)
 
 
-@pytest.mark.parametrize(("rho", "distance"), [(0.96, 0.0), (0.96, 0.003), (0.875, 0.06), (0.875, 9.0)])
+@pytest.mark.parametrize(
+    ("rho", "distance"), [(0.96, 0.0), (0.96, 0.003), (0.875, 0.06), (0.875, 9.0)]
+)
 def test_memory_is_of_8_to_25_attempts(rho: float, distance: float):
     assert TrackValue().rho(distance) == rho
     assert 1 / (1 - rho) == pytest.approx(25 if rho == 0.96 else 8)

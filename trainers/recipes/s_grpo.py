@@ -72,7 +72,7 @@ class ExitEarly:
         exits = [(exit, *of[exit.example.id, exit.attempt]) for exit in found]
         drawn = int(policy.decided(found).sum()) - sum(place for _, _, place in exits)
         run.tally.add("tokens/generated", drawn)
-        run.tally.add("rollouts/made", len(exits))
+        run.tally.add("rollouts/generated", len(exits))
         groups = [(path, path) for path in full] + [(exit, path) for exit, path, _ in exits]
         return [replace(r, group=f"{path.group}#{path.attempt}") for r, path in groups]
 

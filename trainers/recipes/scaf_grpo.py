@@ -34,7 +34,8 @@ class ScaffoldHints:
     """Where all attempts at an example failed, one success with the least hint for one of them."""
 
     tag: str = "hints"
-    """Of the example: a table of tiers to pieces; or pieces, or one piece, as a single tier."""
+    """Of the example, or else of its inputs: a table of tiers to pieces; or pieces, or one piece,
+    as a single tier."""
     tiers: tuple[str, ...] = ("knowledge", "planning", "solution")
     """From the least help to the most."""
     pieces: int = 4
@@ -68,7 +69,7 @@ class ScaffoldHints:
 
     def _levels(self, example: Example) -> list[tuple[str, str]]:
         """Tier and text of each level, from the least help to the most."""
-        held = example.tags.get(self.tag, ())
+        held = example.tags.get(self.tag, example.inputs.get(self.tag, ()))
         table = held if isinstance(held, Mapping) else {self.tiers[0]: held}
         found: list[tuple[str, str]] = []
         for tier in self.tiers:
