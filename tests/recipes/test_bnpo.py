@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from harness.errors import UsageError
 from harness.types import Verdict
-from tests.trainer_builders import a_run, credited, judged
+from tests.trainer_builders import a_run, credited, judged, still
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.batch import Batch
 from trainers.losses import Clipped
@@ -30,14 +30,14 @@ def given(**settings: object) -> Recipe:
 
 
 def found(recipe: Recipe, batch: Batch) -> Tensor:
-    return credited(recipe, batch, a_run(recipe, policy=object())).advantages[:, 0]
+    return credited(recipe, batch, a_run(recipe, policy=still())).advantages[:, 0]
 
 
 def test_oracle_worked_example():
     rates = tensor([0.25, 0.5, 0.75, 0.25], dtype=torch.float64)
     assert (float(rates.mean()), float(rates.var())) == pytest.approx((0.4375, 0.057292), abs=5e-7)
     assert fitted(rates) == pytest.approx((1.480587, 1.617898), abs=6e-7)
-    run = a_run(PAID, policy=object())
+    run = a_run(PAID, policy=still())
     batch = credited(PAID, judged(*GROUPS), run)
     hard, half = [0.630577, *[-0.210192] * 3], [0.387063] * 2 + [-0.387063] * 2
     expected = [*hard, *half, *[0.244417] * 3, -0.733250, *hard]
@@ -115,7 +115,7 @@ def test_rewards_apart_are_the_mean_of_their_advantages():
 
     def of(weights: dict[str, float]) -> Tensor:
         recipe = PAID.but(rewards=(WeighScores(weights),))
-        return found(recipe, recipe.rewards[0](batch, a_run(recipe, policy=object())))
+        return found(recipe, recipe.rewards[0](batch, a_run(recipe, policy=still())))
 
     both = of({"one": 1.0, "two": 1.0})
     assert_close(both, (of({"one": 1.0}) + of({"two": 1.0})) / 2)
@@ -129,7 +129,7 @@ def test_a_score_that_costs_is_paid_for_its_absence():
 
     def of(name: str, weight: float) -> Tensor:
         recipe = given(ranges={"misses": (0.0, 4.0)}).but(rewards=(WeighScores({name: weight}),))
-        return found(recipe, recipe.rewards[0](batch, a_run(recipe, policy=object())))
+        return found(recipe, recipe.rewards[0](batch, a_run(recipe, policy=still())))
 
     assert_close(of("misses", -0.5), of("fine", 1.0))
 

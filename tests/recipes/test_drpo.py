@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import tensor
 from torch.testing import assert_close
 
-from tests.trainer_builders import a_run, credited, judged
+from tests.trainer_builders import a_run, credited, judged, still
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.policy import Live
 from trainers.recipe import Run
@@ -24,7 +24,7 @@ LENGTHS = [20, 60, 90, 50]
 
 @cache
 def the_run() -> Run:
-    return a_run(HUNDRED, policy=object())
+    return a_run(HUNDRED, policy=still())
 
 
 @pytest.fixture

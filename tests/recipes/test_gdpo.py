@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from harness.errors import UnknownName
 from harness.types import Verdict
-from tests.trainer_builders import a_run, credited, rollout
+from tests.trainer_builders import a_run, credited, rollout, still
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.batch import Batch
 from trainers.recipe import Recipe
@@ -47,7 +47,7 @@ def scored(*groups: Pairs, steps: Sequence[int] | None = None) -> Batch:
 
 
 def advantages(recipe: Recipe, batch: Batch) -> Tensor:
-    run = a_run(recipe, policy=object())
+    run = a_run(recipe, policy=still())
     for stage in recipe.rewards:
         batch = stage(batch, run)
     return credited(recipe, batch, run).advantages[:, 0]
@@ -139,11 +139,13 @@ def test_an_easy_reward_may_be_given_only_with_the_hard_one():
 
 
 def test_a_floor_keeps_a_nearly_constant_score_small():
-    batch = scored([(1, 0.5), (0, 0.5001), (1, 0.5), (0, 0.5001)])
-    free = NormalizeEachScore(scaled=True, eps=0.0)
-    held = replace(free, floor=0.5)
-    assert abs(advantages(two(stage=free), batch)).max().item() < 1e-3  # it cancels the large one
-    assert advantages(two(stage=held), batch)[0].item() > 0.8
+    batch = scored([(0, 0.5), (0, 0.5001), (1, 0.5), (1, 0.5001)])
+    score = batch.scores["two"][:, None]
+    free, held = NormalizeEachScore(), NormalizeEachScore(floor=0.5)
+    assert free._normalized(score, batch).abs().max().item() > 0.3
+    assert held._normalized(score, batch).abs().max().item() < 2e-4
+    ours = advantages(two(stage=held), batch)
+    assert ours[2:].min().item() > 0.8 > -0.8 > ours[:2].max().item()
 
 
 def test_unscaled_scores_are_normalized_over_the_batch_all_the_same():
@@ -160,7 +162,7 @@ def test_what_other_stages_take_is_a_reward_of_its_own():
 
 
 def test_a_missing_score_is_named():
-    run = a_run(GDPO.but(rewards=(WeighScores({"absent": 1.0}),)), policy=object())
+    run = a_run(GDPO.but(rewards=(WeighScores({"absent": 1.0}),)), policy=still())
     with pytest.raises(UnknownName, match="absent"):
         NormalizeEachScore()(scored(G0), run)
 

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from harness.errors import UsageError
 from harness.types import Prompt, Rollout, Verdict
-from tests.trainer_builders import a_run, credited, digits, judged, rollout
+from tests.trainer_builders import a_run, credited, digits, judged, rollout, still
 from trainers.batch import Batch
 from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
@@ -23,7 +23,7 @@ HUNDRED = CURRICULUM.but(max_tokens=100)
 
 
 def at_step(step: int, recipe=PAPER) -> Run:
-    return replace(a_run(recipe, policy=object()), step=step)
+    return replace(a_run(recipe, policy=still()), step=step)
 
 
 def exact(budget: Budget, steps: list[int]) -> list[float]:

@@ -32,12 +32,12 @@ class PreferShort:
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """Wrong rollouts keep theirs. The largest exponent is taken off before exp."""
         most = at(run.recipe.max_tokens if self.length is None else self.length, run)
-        short = 1 - batch.mask.sum(1, keepdim=True) / most
-        right = batch.advantages.clamp(min=0)
+        short = 1 - batch.mask.sum(1, keepdim=True).double() / most
+        right = batch.advantages.double().clamp(min=0)
         log = right.log() + short / at(self.lam, run)  # -inf: not right, no share
         peers = batch.peers()
         share = (log - peers.logsumexp(log)).exp() * peers.sum(right)
-        return batch.but(advantages=batch.advantages.clamp(max=0) + share)
+        return batch.but(advantages=batch.advantages.clamp(max=0) + share.float())
 
 
 RECIPE = DISCO.but(

@@ -30,6 +30,9 @@ from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.rewards import paid_apart
 
+TINY = 1e-30
+"""Flat groups are 0, also with eps = 0."""
+
 
 @dataclass(frozen=True)
 class NormalizeEachScore:
@@ -70,7 +73,7 @@ class NormalizeEachScore:
         peers = batch.peers()
         centered = score - peers.mean(score)
         std = peers.std(score, ddof=1).clamp(min=self.floor)
-        return centered / (std + self.eps) if self.scaled else centered
+        return centered / (std + self.eps).clamp(min=TINY) if self.scaled else centered
 
     def _whitened(self, total: Float[Tensor, "N #T"], batch: Batch) -> Float[Tensor, "N #T"]:
         """Flat groups take part as zeros."""
@@ -79,7 +82,7 @@ class NormalizeEachScore:
         count, wide = often.sum(), total.double()
         mean = (wide * often).sum() / count.clamp(min=1)
         square = ((wide - mean) ** 2 * often).sum() / (count - 1).clamp(min=1)
-        return ((wide - mean) / (square.sqrt() + self.eps)).float()
+        return ((wide - mean) / (square.sqrt() + self.eps).clamp(min=TINY)).float()
 
 
 RECIPE = GRPO.but(
