@@ -70,7 +70,8 @@ def flat_groups(batch: Batch) -> tuple[int, int]:
         return (rows.amax(0, keepdim=True) - rows.amin(0, keepdim=True)).expand_as(rows)
 
     flat = batch.peers().each(batch.rewards, spread).amax(1) == 0
-    return len(batch.group[flat].unique()), len(batch.group.unique())
+    groups = batch.group.unique()
+    return sum(bool(flat[batch.group == number].all()) for number in groups), len(groups)
 
 
 def _empty(completion: Completion) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.errors import UsageError
 from harness.types import Prompt, Rollout
 from trainers.recipe import Attempt, Run
-from trainers.rewards import paying, reward
+from trainers.rewards import WeighScores, reward
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,6 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
 
 def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:
     """Whether the solver's attempts earned different sums of scores."""
-    weights = paying(run.recipe).weights(run.task)
+    paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
+    weights = paying.weights(run.task)
     return len({reward(r.verdict, weights) for r in rollouts if r.role == "solver"}) > 1

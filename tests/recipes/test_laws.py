@@ -80,7 +80,7 @@ def gradients(
 
 
 def moved(old: Tensor, rollout: Rollout) -> Tensor:
-    """Log-probabilities that an older policy might have had; a rollout's do not depend on others."""
+    """Log-probabilities of an older policy; a rollout's do not depend on others."""
     draw = torch.Generator().manual_seed(rollout.attempt + 100 * rollout.steps)
     return old + 0.1 * torch.randn(64, generator=draw)[: len(old)]
 
