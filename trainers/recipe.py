@@ -54,6 +54,19 @@ class Loss(Protocol):
     def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N #T"]: ...
 
 
+@runtime_checkable
+class BatchLoss(Loss, Protocol):
+    """A loss that needs numbers of the whole batch, which no micro-batch can tell."""
+
+    def look(self, logprobs: Float[Tensor, "N T"], batch: Batch, run: Run) -> Batch:
+        """Asked before each update but the first, which the policy of `old_logprobs` makes.
+
+        `logprobs` are the policy's now, without gradient, at the price of one more review. What the
+        loss wants to know goes into `batch.extra`, one number a rollout.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.play import play as played
 from harness.types import Completion, Fault, Prompt, Rollout, Turn
 from trainers.recipe import Attempt, Run
-from trainers.rewards import WeighScores, reward
+from trainers.rewards import paying, reward
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ def by_example(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def paid(rollouts: Sequence[Rollout], run: Run) -> list[float]:
     """What the scores of each are paid; what later reward stages add or take is not known yet."""
-    paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
-    weights = paying.weights(run.task)
+    weights = paying(run.recipe).weights(run.task)
     return [reward(rollout.verdict, weights) for rollout in rollouts]
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
@@ -272,6 +272,19 @@ class TextPolicy:
         for row, kept in enumerate(own):
             mask[row, : len(kept)] = torch.tensor(kept, dtype=torch.bool)
         return mask.to(self.model.device)
+
+    def choices(self, rollouts: Sequence[Rollout]) -> Int[Tensor, "N T"]:
+        """Token ids of all turns, ends included; see `trainers.policy.Policy`."""
+        ids = [[token for turn in r.turns for token in self._taken(*turn)] for r in rollouts]
+        table = np.full((len(ids), max(map(len, ids), default=0)), -1, np.int64)
+        for row, taken in enumerate(ids):
+            table[row, : len(taken)] = taken
+        return torch.from_numpy(table).to(self.model.device)
+
+    def _taken(self, prompt: Prompt, completion: Completion) -> Sequence[int]:
+        """Tokens of a turn, whatever was read before them."""
+        ids = completion.trace.get("ids")
+        return self._said(prompt, completion).ids if ids is None else ids
 
     def size(self, rollout: Rollout) -> int:
         """Tokens that a review of this rollout reads."""
