@@ -109,7 +109,7 @@ def test_attempts_that_fault_still_end_the_step(run: Run):
 
 def test_a_single_attempt_has_no_width():
     assert math.isfinite(AllocateByGain().priority(1, 0.0, 3))
-    assert AllocateByGain(least=1).dealt([1, 1], [[0.0], [1.0]], 2) == [2, 0]
+    assert AllocateByGain(least=1).dealt([1, 1], [[0.0], None], 2) == [2, 0]
 
 
 def test_claim_the_allocator_makes_more_rollouts_of_mixed_groups(run: Run):

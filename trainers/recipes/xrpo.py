@@ -20,7 +20,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -48,18 +48,16 @@ class AllocateByGain:
         prompts = by_example(prompts)
         counts = [min(self.least, prompt.rollouts) for prompt in prompts]
         left = sum(prompt.rollouts for prompt in prompts) - sum(counts)
-        round = math.ceil(left / self.rounds)
+        size = math.ceil(left / self.rounds)
         found = play([prompt.but(rollouts=n) for prompt, n in zip(prompts, counts, strict=True)])
         while left > 0:
-            rewards = _rewards(prompts, found, run)
-            more = self.dealt(counts, rewards, min(round, left))
-            found += play(
-                [
-                    prompt.but(rollouts=extra, attempt=prompt.attempt + count)
-                    for prompt, count, extra in zip(prompts, counts, more, strict=True)
-                    if extra
-                ]
-            )
+            more = self.dealt(counts, _rewards(prompts, found, run), min(size, left))
+            again = [
+                prompt.but(rollouts=extra, attempt=prompt.attempt + count)
+                for prompt, count, extra in zip(prompts, counts, more, strict=True)
+                if extra
+            ]
+            found = [*found, *play(again)]
             counts = [count + extra for count, extra in zip(counts, more, strict=True)]
             left -= sum(more)
         run.tally.put("budget/least", min(counts))
@@ -67,15 +65,16 @@ class AllocateByGain:
         return found
 
     def dealt(
-        self, counts: Sequence[int], rewards: Sequence[Sequence[float]], attempts: int
+        self, counts: Sequence[int], rewards: Sequence[Sequence[float] | None], attempts: int
     ) -> list[int]:
-        """How many of the next attempts each prompt gets, after so many with these rewards."""
-        stds = [float(np.std(each, ddof=1)) if len(each) > 1 else 0.0 for each in rewards]
-        unsolved = [n for n, each in enumerate(rewards) if not each or min(each) < 1]
+        """How many of the next attempts each prompt gets, after so many with these rewards.
+
+        A prompt whose rewards are no list but None needs no more.
+        """
+        stds = [float(np.std(each, ddof=1)) if len(each or ()) > 1 else 0.0 for each in rewards]
         total, more = sum(counts), [0] * len(counts)
-        heap = [
-            (-self.priority(counts[n], stds[n], total), n) for n in unsolved or range(len(counts))
-        ]
+        wanting = [n for n, each in enumerate(rewards) if each is not None] or range(len(counts))
+        heap = [(-self.priority(counts[n], stds[n], total), n) for n in wanting]
         heapq.heapify(heap)
         for _ in range(attempts):
             urgent = heap[0][1]
@@ -118,7 +117,7 @@ class SeedInContext:
 
     def _seeded(self, prompt: Prompt, known: dict[str, list[str]]) -> Prompt:
         """The prompt with the nearest solved examples, its own never among them."""
-        question = str(prompt.messages[-1].content)
+        question = str(prompt.messages[-1].content)[: self.longest]
         others = [pair for id, pair in known.items() if id != prompt.example.id]
         nearest = sorted(others, key=lambda pair: -likeness(question, pair[0]))[: self.examples]
         shown = [f"{asked}\n{answer}" for asked, answer in nearest]
@@ -159,16 +158,26 @@ def _quantile(freedom: int, alpha: float) -> float:
 
 def likeness(one: str, other: str) -> float:
     """Share of letter triples that two texts have in common, from 0 to 1 (Dice)."""
-    a, b = ({text[n : n + 3] for n in range(max(len(text) - 2, 1))} for text in (one, other))
+    a, b = _triples(one), _triples(other)
     return 2 * len(a & b) / (len(a) + len(b))
 
 
-def _rewards(prompts: Sequence[Prompt], found: Sequence[Rollout], run: Run) -> list[list[float]]:
+@lru_cache(maxsize=8192)
+def _triples(text: str) -> frozenset[str]:
+    return frozenset(text[n : n + 3] for n in range(max(len(text) - 2, 1)))
+
+
+def _rewards(
+    prompts: Sequence[Prompt], found: Sequence[Rollout], run: Run
+) -> list[list[float] | None]:
+    """Of every prompt's attempts so far; None where all of them succeeded."""
+    failed: set[str] = set()
     table: dict[str, list[float]] = {prompt.example.id: [] for prompt in prompts}
     for rollout, reward in zip(found, paid(found, run), strict=True):
         if rollout.role == "solver":
             table[rollout.example.id].append(reward)
-    return list(table.values())
+            failed |= set() if solved(rollout) else {rollout.example.id}
+    return [each if id in failed or not each else None for id, each in table.items()]
 
 
 RECIPE = GRPO.but(
