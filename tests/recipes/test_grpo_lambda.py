@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor, tensor
 from torch.testing import assert_close
 
-from tests.trainer_builders import CORRECT, a_run, credited, judged
+from tests.trainer_builders import CORRECT, a_run, credited, judged, still
 from trainers.batch import Batch
 from trainers.recipe import Recipe, Run
 from trainers.recipes.grpo import RECIPE as GRPO
@@ -21,7 +21,7 @@ LENGTHS += [900] * 4 + [200, 400, 600, 800]
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return a_run(RECIPE)
+    return a_run(RECIPE, policy=still())
 
 
 def five() -> Batch:

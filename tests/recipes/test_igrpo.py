@@ -12,7 +12,17 @@ from torch.testing import assert_close
 
 from harness.play import play
 from harness.types import Completion, Prompt, Rollout
-from tests.trainer_builders import CORRECT, Paid, a_run, asked, credited, digits, judged, tiny
+from tests.trainer_builders import (
+    CORRECT,
+    Paid,
+    a_run,
+    asked,
+    credited,
+    digits,
+    judged,
+    still,
+    tiny,
+)
 from trainers.learner import Learner
 from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
@@ -23,7 +33,7 @@ FOUR = DraftThenRefine(drafts=4)
 
 @pytest.fixture
 def run() -> Run:
-    return a_run(RECIPE.but(rewards=CORRECT))
+    return a_run(RECIPE.but(rewards=CORRECT), policy=still())
 
 
 def test_worked_example(run: Run):

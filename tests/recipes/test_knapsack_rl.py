@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.types import Example
-from tests.trainer_builders import a_run
+from tests.trainer_builders import a_run, still
 from trainers.recipe import Past, Run
 from trainers.recipes.knapsack_rl import RECIPE, Knapsack, value
 from trainers.samplers import Uniform
@@ -25,7 +25,7 @@ def worth(budgets: list[int], rates: list[float]) -> float:
 
 def run_of(rates: dict[str, tuple[int, int]], step: int = 0) -> Run:
     """A run in which examples were last asked and solved so often."""
-    run = a_run(RECIPE)
+    run = a_run(RECIPE, policy=still())
     run.step = step
     run.ledger.past |= {id: Past(n, k, asked=n, solved=k) for id, (n, k) in rates.items()}
     return run
@@ -143,7 +143,7 @@ def test_rates_are_those_of_the_last_time_and_can_be_smoothed():
 
 
 def test_the_ledger_tells_the_last_time_from_all_times():
-    run = a_run(RECIPE)
+    run = a_run(RECIPE, policy=still())
     from tests.trainer_builders import rollout
 
     for step, rewards in enumerate(([1.0, 1.0, 1.0], [0.0, 1.0])):
@@ -163,14 +163,16 @@ def test_prompts_carry_their_budgets_and_no_attempt_is_numbered_twice():
 
 def test_is_grpo_while_nothing_is_known():
     examples = [Example(id, {"q": id}, "1") for id in "abcdefgh"]
-    one, other = a_run(RECIPE), a_run(RECIPE)
+    one, other = a_run(RECIPE, policy=still()), a_run(RECIPE, policy=still())
     assert Knapsack(4, 8)(examples, one) == Uniform(4, 8)(examples, other)
 
 
 @pytest.mark.parametrize("wrong", [{"least": 0}, {"least": 9}, {"most": 7}])
 def test_budgets_that_cannot_be_are_refused(wrong: dict[str, int]):
     with pytest.raises(UsageError, match="least"):
-        Knapsack(rollouts=8, **wrong)([Example("a", {"q": "a"}, "1")], a_run(RECIPE))
+        Knapsack(rollouts=8, **wrong)(
+            [Example("a", {"q": "a"}, "1")], a_run(RECIPE, policy=still())
+        )
 
 
 def test_a_batch_of_ten_thousand_questions_is_dealt_at_once():

@@ -25,7 +25,7 @@ FIVE = [0.1, 0.9, 0.4, 0.5, 1.0]
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return a_run(RECIPE)
+    return a_run(RECIPE, policy=still())
 
 
 def advantages(*groups: list[float], run: Run) -> Tensor:

@@ -25,7 +25,7 @@ SHORT = ExitEarly(exits=3, inducer=" stop. ", answer=2, whole_words=False)
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return a_run(RECIPE)
+    return a_run(RECIPE, policy=still())
 
 
 def serial(*groups: Sequence[float], prefix: int = 2, inserted: int = 2) -> Batch:
@@ -220,6 +220,6 @@ def test_dialogues_are_refused():
         yield opening
         return Verdict({"correct": 1.0, "close": 1.0})
 
-    run = replace(a_run(RECIPE), task=digits().but(dialogue=dialogue))
+    run = replace(a_run(RECIPE, policy=still()), task=digits().but(dialogue=dialogue))
     with pytest.raises(UsageError, match="dialogue"):
         SHORT([digits().prompt(Example("a", {"q": "a"}, 1))], lambda p: [], run)

@@ -11,7 +11,17 @@ from torch import tensor
 from torch.testing import assert_close
 
 from harness.types import Prompt, Rollout
-from tests.trainer_builders import CORRECT, Paid, a_run, asked, credited, digits, judged, tiny
+from tests.trainer_builders import (
+    CORRECT,
+    Paid,
+    a_run,
+    asked,
+    credited,
+    digits,
+    judged,
+    still,
+    tiny,
+)
 from trainers.learner import Learner
 from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
@@ -23,7 +33,7 @@ RELEASED = ScaffoldHints(exempt=0, tiers=("knowledge", "solution"))
 
 @pytest.fixture
 def run() -> Run:
-    return a_run(RECIPE.but(rewards=CORRECT))
+    return a_run(RECIPE.but(rewards=CORRECT), policy=still())
 
 
 def hinted(*levels: int) -> Callable[[Prompt], float]:
@@ -81,7 +91,7 @@ def test_a_group_with_any_success_is_left_alone(run: Run):
     ("exempt", "steps", "first"), [(None, 200, 30), (None, 100, 15), (50, 200, 50), (0, 9, 0)]
 )
 def test_first_steps_are_without_hints(exempt: int | None, steps: int, first: int):
-    run = a_run(RECIPE.but(rewards=CORRECT, steps=steps))
+    run = a_run(RECIPE.but(rewards=CORRECT, steps=steps), policy=still())
     for step, calls in ((first - 1, 1), (first, 2)):
         paid = Paid(hinted())
         if step >= 0:
@@ -106,7 +116,7 @@ def test_only_the_row_that_was_rescued_changes(run: Run):
 
 
 def test_hints_that_tell_the_answer_are_counted():
-    run = a_run(RECIPE.but(rewards=CORRECT))
+    run = a_run(RECIPE.but(rewards=CORRECT), policy=still())
     leaking = {"knowledge": ["think"], "solution": ["it is 1"]}
     for level, leaked in ((1, 0), (2, 1)):
         paid = Paid(lambda p, level=level: float(bool(p.hints) and p.attempt == 1 + level))

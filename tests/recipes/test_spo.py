@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from harness.errors import UsageError
 from harness.play import play
 from harness.types import Completion, Example, Rollout, Verdict
-from tests.trainer_builders import CORRECT, Paid, a_run, credited, digits, judged, tiny
+from tests.trainer_builders import CORRECT, Paid, a_run, credited, digits, judged, still, tiny
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.batch import Batch
 from trainers.loop import Plan, Training
@@ -35,7 +35,7 @@ OFFLINE = ((5.777778, 2.222222), (1.333333, 6.666667), (7.555556, 0.444444))
 
 
 def run_of(beliefs: tuple[tuple[float, float], ...] = OFFLINE) -> Run:
-    run = a_run(RECIPE.but(rewards=CORRECT))
+    run = a_run(RECIPE.but(rewards=CORRECT), policy=still())
     run.memory["spo"] = {
         id: {"alpha": a, "beta": b, "answer": None} for id, (a, b) in zip(ABC, beliefs, strict=True)
     }
@@ -47,7 +47,7 @@ def beliefs(run: Run) -> list[float]:
 
 
 def test_worked_example_offline():
-    run = a_run(RECIPE.but(rewards=CORRECT))
+    run = a_run(RECIPE.but(rewards=CORRECT), policy=still())
     run.examples = [Example(id, {"q": id}, "1") for id in ABC]
     successes = dict(zip(ABC, (6, 1, 8), strict=True))
     paid = Paid(lambda prompt: float(prompt.attempt < successes[prompt.example.id]))
@@ -126,7 +126,7 @@ def test_several_attempts_of_a_step_count_one_after_another_in_any_order():
     batch = judged([1.0, 0.0, 1.0], [0.0])
     found = []
     for order in ([0, 1, 2, 3], [2, 3, 1, 0]):
-        run = a_run(RECIPE)
+        run = a_run(RECIPE, policy=still())
         TrackValue()(batch.take(tensor(order)), run)
         found.append({id: (b["alpha"], b["beta"]) for id, b in run.memory["spo"].items()})
     alpha, beta = 0.5, 0.5
@@ -139,23 +139,30 @@ def test_several_attempts_of_a_step_count_one_after_another_in_any_order():
 def test_rewards_outside_0_to_1_are_refused():
     for stage in (CenterByTrackedValue(), TrackValue()):
         with pytest.raises(UsageError, match="from 0 to 1"):
-            stage(judged([-1.0], [1.0]), a_run(RECIPE))
+            stage(judged([-1.0], [1.0]), a_run(RECIPE, policy=still()))
 
 
 @pytest.mark.parametrize("rewards", [[1.0] * 4, [0.0] * 4, [1.0]])
 def test_where_nothing_differs_nothing_is_learned(rewards: list[float]):
-    batch = credited(RECIPE, judged(*[[r] for r in rewards]), a_run(RECIPE))
+    batch = credited(RECIPE, judged(*[[r] for r in rewards]), a_run(RECIPE, policy=still()))
     assert batch.advantages.abs().max().item() == 0
     assert batch.weights.sum().item() == pytest.approx(1)
 
 
 def test_with_equal_values_it_is_grpo_with_the_batch_as_its_only_group():
     rewards = [1.0, 0.0, 0.25, 0.0, 1.0]
-    alone = credited(RECIPE, judged(*[[r] for r in rewards]), a_run(RECIPE))
+    alone = credited(RECIPE, judged(*[[r] for r in rewards]), a_run(RECIPE, policy=still()))
     likened = GRPO.but(advantages=(CenterByMean(), ScaleByStd(eps=1e-8, ddof=1)))
-    together = credited(likened, judged(rewards), a_run(GRPO))
+    together = credited(likened, judged(rewards), a_run(GRPO, policy=still()))
     assert_close(alone.advantages, together.advantages)
     assert_close(alone.weights, together.weights)
+
+
+def test_a_rollout_counts_once_in_the_batch_however_long():
+    run = a_run(RECIPE, policy=still())
+    short = credited(RECIPE, judged([1.0], [0.0], [0.0], steps=2), run)
+    long = credited(RECIPE, judged([1.0], [0.0], [0.0], steps=[90, 1, 7]), run)
+    assert_close(short.advantages, long.advantages)
 
 
 def test_prompts_are_drawn_without_replacement_and_come_again_only_when_all_came():

@@ -34,7 +34,7 @@ CONTRAST = 0.5773503
 
 @pytest.fixture
 def run() -> Run:
-    return a_run(RECIPE.but(rewards=CORRECT))
+    return a_run(RECIPE.but(rewards=CORRECT), policy=still())
 
 
 # ---- allocation
