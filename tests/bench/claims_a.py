@@ -281,7 +281,7 @@ def scaf_grpo() -> list[Finding]:
     """32 prompts of 16 arms that are hardly ever solved; a hint of level l adds 0.7 l."""
 
     def read(prompt: Prompt) -> Seen:
-        level = int(prompt.hints[0].split()[-1]) if prompt.hints else 0
+        level = int(prompt.hints[-1].split()[-1]) if prompt.hints else 0
         return Seen((int(prompt.example.id), 32), 0, 0.7 * level)
 
     ends: dict[str, list[float]] = defaultdict(list)

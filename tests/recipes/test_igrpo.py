@@ -66,11 +66,11 @@ def test_where_all_drafts_fail_the_first_is_shown_and_nothing_is_learned(run: Ru
 def test_the_best_of_n_drafts_is_right_as_often_as_binomial_says(run: Run, chance: float):
     """1 - (1 - p)^8: 0.336580, 0.569533, 0.942352."""
     rng = np.random.default_rng(0)
-    prompts = asked(*(f"q{n}" for n in range(4000)))
+    prompts = asked(*(f"q{n}" for n in range(1000)))
     DraftThenRefine(drafts=8)(prompts, Paid(lambda p: float(rng.random() < chance)), run)
     exact = {0.05: 0.336580, 0.1: 0.569533, 0.3: 0.942352}[chance]
     assert 1 - (1 - chance) ** 8 == pytest.approx(exact, abs=1e-6)
-    error = (exact * (1 - exact) / 4000) ** 0.5
+    error = (exact * (1 - exact) / 1000) ** 0.5
     assert run.tally.numbers()["drafts/best"] == pytest.approx(exact, abs=4 * error)
 
 

@@ -175,7 +175,7 @@ def test_budgets_that_cannot_be_are_refused(wrong: dict[str, int]):
         )
 
 
-def test_a_batch_of_ten_thousand_questions_is_dealt_at_once():
-    rates = np.random.default_rng(0).integers(0, 9, 10_000) / 8
+def test_thousands_of_questions_are_dealt_at_once():
+    rates = np.random.default_rng(0).integers(0, 9, 4000) / 8
     found = Knapsack().budgets(rates.tolist(), 10)
-    assert sum(found) == 100_000
+    assert sum(found) == 40_000

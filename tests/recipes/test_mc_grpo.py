@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from harness.play import play
 from harness.types import Rollout
-from tests.trainer_builders import a_run, credited, digits, judged, tiny
+from tests.trainer_builders import a_run, credited, digits, judged, still, tiny
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.learner import Learner
 from trainers.losses import Clipped, KLToReference

@@ -43,7 +43,7 @@ def hinted(*levels: int) -> Callable[[Prompt], float]:
     def reward(prompt: Prompt) -> float:
         if not prompt.hints:
             return 0.0
-        last = prompt.hints[0].splitlines()[-1].split()
+        last = prompt.hints[-1].split()
         return float(last[0] in tiers and 4 * tiers.index(last[0]) + int(last[1]) in levels)
 
     return reward
@@ -53,7 +53,7 @@ def test_worked_example(run: Run):
     paid = Paid(hinted(4, 6, 7, 8))
     found = RELEASED(asked("q", rollouts=8, hints=HINTS), paid, run)
     assert [r.verdict.scores["correct"] for r in found] == [1, 0, 0, 0, 0, 0, 0, 0]
-    assert found[0].prompt.hints == ("knowledge 1\nknowledge 2\nknowledge 3\nknowledge 4",)
+    assert found[0].prompt.hints == tuple(HINTS["knowledge"])
     batch = credited(RECIPE, judged([1.0] + [0.0] * 7), run)
     expected = tensor([2.474867] + [-0.353552] * 7)
     assert_close(batch.advantages[:, 0], expected, atol=1e-6, rtol=0)
@@ -65,7 +65,7 @@ def test_worked_example(run: Run):
 def test_a_level_shows_pieces_of_its_own_tier_alone(run: Run):
     paid = Paid(hinted())
     ScaffoldHints(exempt=0)(asked("q", rollouts=2, hints=HINTS), paid, run)
-    shown = [prompt.hints[0].split("\n") for prompt in paid.asked[1]]
+    shown = [list(prompt.hints) for prompt in paid.asked[1]]
     assert shown == [HINTS[tier][:count] for tier in HINTS for count in (1, 2, 3, 4)]
 
 

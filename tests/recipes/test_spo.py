@@ -175,7 +175,8 @@ def test_prompts_are_drawn_without_replacement_and_come_again_only_when_all_came
         assert max(counts.values()) - min([*counts.values(), *[0] * (len(counts) < 3)]) <= 1
 
 
-def test_the_tracker_is_in_the_checkpoint(tmp_path: Path):
+@pytest.mark.slow
+def test_the_tracker_is_in_the_checkpoint_and_a_stopped_run_goes_on(tmp_path: Path):
     """Six examples, so that all are met again: a stopped run goes on to the same beliefs."""
 
     def verify(example: Example, completion: Completion) -> Verdict:

@@ -14,7 +14,7 @@ from torch import Tensor, tensor
 from torch.testing import assert_close
 
 from harness.types import Prompt, Rollout
-from tests.trainer_builders import CORRECT, Paid, a_run, asked, credited, judged
+from tests.trainer_builders import CORRECT, Paid, a_run, asked, credited, judged, still
 from trainers.batch import Batch
 from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO

@@ -28,6 +28,9 @@ from trainers.recipe import Attempt, Run
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.rollouts import by_example, solved
 
+Level = tuple[str, tuple[str, ...]]
+"""A tier, and the hints that it shows."""
+
 
 @dataclass(frozen=True)
 class ScaffoldHints:
@@ -55,9 +58,13 @@ class ScaffoldHints:
         failed = [prompt for prompt in prompts if prompt.example.id not in right]
         levels = {prompt.example.id: self._levels(prompt.example) for prompt in failed}
         asked = [
-            prompt.with_hint(text).but(rollouts=1, attempt=prompt.attempt + prompt.rollouts + level)
+            prompt.but(
+                hints=(*prompt.hints, *pieces),
+                rollouts=1,
+                attempt=prompt.attempt + prompt.rollouts + level,
+            )
             for prompt in failed
-            for level, (_, text) in enumerate(levels[prompt.example.id])
+            for level, (_, pieces) in enumerate(levels[prompt.example.id])
         ]
         found = play(asked) if asked else []
         rescues: dict[str, Rollout] = {}
@@ -67,16 +74,16 @@ class ScaffoldHints:
         self._log(failed, levels, rescues, run)
         return self._exchanged(first, rescues)
 
-    def _levels(self, example: Example) -> list[tuple[str, str]]:
-        """Tier and text of each level, from the least help to the most."""
+    def _levels(self, example: Example) -> list[Level]:
+        """Tier and hints of each level, from the least help to the most."""
         held = example.tags.get(self.tag, example.inputs.get(self.tag, ()))
         table = held if isinstance(held, Mapping) else {self.tiers[0]: held}
-        found: list[tuple[str, str]] = []
+        found: list[Level] = []
         for tier in self.tiers:
             pieces = table.get(tier, ())
             texts = [pieces] if isinstance(pieces, str) else [str(piece) for piece in pieces]
             shown = range(1, min(len(texts), self.pieces) + 1)
-            found += [(tier, "\n".join(texts[:count])) for count in shown]
+            found += [(tier, tuple(texts[:count])) for count in shown]
         return found
 
     def _exchanged(self, first: Sequence[Rollout], rescues: Mapping[str, Rollout]) -> list[Rollout]:
@@ -99,7 +106,7 @@ class ScaffoldHints:
     def _log(
         self,
         failed: Sequence[Prompt],
-        levels: Mapping[str, Sequence[tuple[str, str]]],
+        levels: Mapping[str, Sequence[Level]],
         rescues: Mapping[str, Rollout],
         run: Run,
     ) -> None:
@@ -108,8 +115,9 @@ class ScaffoldHints:
         for prompt in failed:
             if prompt.example.id in rescues:
                 level = rescues[prompt.example.id].attempt - prompt.attempt - prompt.rollouts
-                tier, text = levels[prompt.example.id][level]
-                used.append((level + 1, tier, str(run.task.gold(prompt.example)) in text))
+                tier, pieces = levels[prompt.example.id][level]
+                told = str(run.task.gold(prompt.example)) in "\n".join(pieces)
+                used.append((level + 1, tier, told))
         tally = run.tally
         tally.put("scaffold/failed", len(failed))
         tally.put("scaffold/rescued", len(used))

@@ -71,7 +71,7 @@ class AllocateByGain:
 
         A prompt whose rewards are no list but None needs no more.
         """
-        stds = [float(np.std(each, ddof=1)) if len(each or ()) > 1 else 0.0 for each in rewards]
+        stds = [float(np.std(each, ddof=1)) if each and len(each) > 1 else 0.0 for each in rewards]
         total, more = sum(counts), [0] * len(counts)
         wanting = [n for n, each in enumerate(rewards) if each is not None] or range(len(counts))
         heap = [(-self.priority(counts[n], stds[n], total), n) for n in wanting]
