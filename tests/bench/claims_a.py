@@ -259,7 +259,7 @@ def igrpo() -> list[Finding]:
         Finding(
             "the best draft is right as often as 1 - (1 - p)^8",
             f"mean difference over {len(gaps)} steps: {spread(gaps)}",
-            abs(float(np.mean(gaps))) < 3 * error,
+            bool(abs(np.mean(gaps)) < 3 * error),
         ),
         Finding(
             "higher success from the bare prompt at equal samples",
@@ -491,6 +491,7 @@ def serial_group(
         verdict = Verdict({"correct": right}, reason="ok" if right else "wrong")
         found.append(Rollout(((prompt, said),), verdict, name, attempt=len(found)))
 
+    thought = 0
     for _ in range(1 if exits else size):
         ended = np.flatnonzero(rng.random(LONGEST) < stop)
         thought = int(ended[0]) if len(ended) else LONGEST
@@ -520,7 +521,7 @@ def thinker(recipe: Recipe, exits: bool, seed: int) -> tuple[float, float]:
     reach = np.cumprod(np.concatenate([[1.0], 1 - stop]))
     ends = np.concatenate([reach[:-1] * stop, reach[-1:]])
     thought = np.arange(LONGEST + 1)
-    return float(ends @ thought), float(ends @ [sure(n) for n in thought])
+    return float(ends @ thought), float(ends @ [sure(int(n)) for n in thought])
 
 
 def s_grpo() -> list[Finding]:

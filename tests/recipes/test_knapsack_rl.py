@@ -167,12 +167,11 @@ def test_is_grpo_while_nothing_is_known():
     assert Knapsack(4, 8)(examples, one) == Uniform(4, 8)(examples, other)
 
 
-@pytest.mark.parametrize("wrong", [{"least": 0}, {"least": 9}, {"most": 7}])
-def test_budgets_that_cannot_be_are_refused(wrong: dict[str, int]):
+@pytest.mark.parametrize("wrong", [Knapsack(least=0), Knapsack(least=9), Knapsack(most=7)])
+def test_budgets_that_cannot_be_are_refused(wrong: Knapsack):
+    run = a_run(RECIPE, policy=still())
     with pytest.raises(UsageError, match="least"):
-        Knapsack(rollouts=8, **wrong)(
-            [Example("a", {"q": "a"}, "1")], a_run(RECIPE, policy=still())
-        )
+        wrong([Example("a", {"q": "a"}, "1")], run)
 
 
 def test_thousands_of_questions_are_dealt_at_once():

@@ -112,7 +112,8 @@ def test_nothing_is_learned_from_the_pivot_not_even_its_kl_penalty():
     gradients = []
     for part in (batch, batch.take(kept)):
         learner.gradient(part, run, first=True)
-        gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
+        slopes = [p.grad.flatten() for p in policy.parameters() if p.grad is not None]
+        gradients.append(torch.cat(slopes))
     assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
     assert gradients[0].norm() > 0
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def beliefs(run: Run) -> list[float]:
 def test_worked_example_offline():
     run = a_run(RECIPE.but(rewards=CORRECT), policy=still())
     run.examples = [Example(id, {"q": id}, "1") for id in ABC]
-    successes = dict(zip(ABC, (6, 1, 8), strict=True))
+    successes: dict[str, int] = dict(zip(ABC, (6, 1, 8), strict=True))
     paid = Paid(lambda prompt: float(prompt.attempt < successes[prompt.example.id]))
     first = run.recipe.samplers(run.examples, run)
     found = EstimateOffline(rollouts=8)(first, paid, run)
@@ -187,19 +189,18 @@ def test_the_tracker_is_in_the_checkpoint_and_a_stopped_run_goes_on(tmp_path: Pa
     recipe = RECIPE.but(
         samplers=ByUncertainty(prompts=4), optimizer=AdamW(lr=1e-2), steps=4, max_tokens=3
     )
-    found = []
+    found: list[tuple[dict[str, Any], list[torch.Tensor]]] = []
     for name, stops in (("whole", [False]), ("parts", [True, True, False])):
         for stop in stops:
             plan = Plan(dev_every=0, save_every=1, limit=6)
             task = digits().but(verify=verify)
-            one = Training(task, recipe, {"solver": tiny()}, tmp_path / name, plan)
-            one.stopping = stop
-            try:
-                one.train()
-            except KeyboardInterrupt:
-                assert stop
-        weights = [p.detach() for p in one.run.policies["solver"].parameters()]
-        found.append((one.run.memory["spo"], weights))
+            training = Training(task, recipe, {"solver": tiny()}, tmp_path / name, plan)
+            training.stopping = stop
+            with pytest.raises(KeyboardInterrupt) if stop else nullcontext():
+                training.train()
+            if not stop:
+                weights = [p.detach() for p in training.run.policies["solver"].parameters()]
+                found.append((training.run.memory["spo"], weights))
     (one, w1), (other, w2) = found
     assert all(torch.equal(a, b) for a, b in zip(w1, w2, strict=True))
     assert {id: (b["alpha"], b["answer"]) for id, b in one.items()} == {
