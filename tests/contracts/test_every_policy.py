@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_review_after_answer_gives_the_sampled_logprobs(opened: Opener, temperat
         assert live.mask[row].tolist() == [column < steps for column in range(live.mask.shape[1])]
         assert_allclose(live.logprobs[row, :steps], rollout.completion.logprobs, atol=1e-4)
     assert bool((live.entropy[live.mask] > 0).all())
+
+
+def test_equal_beginnings_have_equal_choices_and_padding_has_none(opened: Opener):
+    policy = opened(SAMPLING)
+    rollouts = attempted(policy, prompts(2))
+    taken = policy.choices(rollouts)
+    assert taken.shape == policy.decided(rollouts).shape
+    for row, rollout in enumerate(rollouts):
+        steps = rollout.completion.steps
+        assert bool((taken[row, :steps] >= 0).all())
+        assert bool((taken[row, steps:] == -1).all())
+        for other, told in enumerate(rollouts):
+            same = rollout.completion.pieces == told.completion.pieces
+            assert same or taken[row].tolist() != taken[other].tolist()
+    (branch,) = policy.resume(rollouts[0], 3)
+    went_on = replace(rollouts[0], turns=((rollouts[0].prompt, branch),))
+    assert policy.choices([went_on])[0, :3].tolist() == taken[0, :3].tolist()
 
 
 def test_resume_at_0_is_answer(opened: Opener):
