@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,11 +168,11 @@ def test_is_grpo_while_nothing_is_known():
     assert Knapsack(4, 8)(examples, one) == Uniform(4, 8)(examples, other)
 
 
-@pytest.mark.parametrize("wrong", [Knapsack(least=0), Knapsack(least=9), Knapsack(most=7)])
-def test_budgets_that_cannot_be_are_refused(wrong: Knapsack):
+@pytest.mark.parametrize("wrong", [{"least": 0}, {"least": 9}, {"most": 7}, {"confidence": 1.0}])
+def test_budgets_that_cannot_be_are_refused(wrong: dict[str, Any]):
     run = a_run(RECIPE, policy=still())
     with pytest.raises(UsageError, match="least"):
-        wrong([Example("a", {"q": "a"}, "1")], run)
+        Knapsack(**wrong)([Example("a", {"q": "a"}, "1")], run)
 
 
 def test_thousands_of_questions_are_dealt_at_once():

@@ -106,6 +106,13 @@ def test_examples_without_hints_and_with_one_hint(run: Run):
     assert [prompt.hints for prompt in paid.asked[1]] == [("look",)]
 
 
+@pytest.mark.parametrize("odd", [None, 7, {}, {"knowledge": None}, [], "", {"elsewhere": ["x"]}])
+def test_hints_of_odd_kinds_are_text_or_nothing(run: Run, odd: object):
+    paid = Paid(lambda prompt: 0.0)
+    RELEASED(asked("q", rollouts=2, hints=odd), paid, run)
+    assert [p.hints for call in paid.asked[1:] for p in call] == ([("7",)] if odd == 7 else [])
+
+
 def test_only_the_row_that_was_rescued_changes(run: Run):
     prompts = [*asked("a", rollouts=3, hints=HINTS), *asked("b", rollouts=2, hints=HINTS)]
     paid = Paid(hinted(1, 2))

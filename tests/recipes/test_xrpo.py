@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, tensor
 from torch.testing import assert_close
 
+from harness.errors import UsageError
 from harness.types import Prompt, Rollout
 from tests.trainer_builders import CORRECT, Paid, a_run, asked, credited, judged, still
 from trainers.batch import Batch
@@ -105,6 +107,12 @@ def test_attempts_that_fault_still_end_the_step(run: Run):
 
     assert AllocateByGain()(asked("a", "b", rollouts=8), nothing, run) == []
     assert sum(calls) == 16
+
+
+@pytest.mark.parametrize("wrong", [{"least": 0}, {"rounds": 0}, {"alpha": 1.0}])
+def test_rounds_that_cannot_be_are_refused(wrong: dict[str, Any]):
+    with pytest.raises(UsageError, match="at least 1"):
+        AllocateByGain(**wrong)
 
 
 def test_a_single_attempt_has_no_width():

@@ -37,7 +37,7 @@ class DraftThenRefine:
 
     def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
         """The refinements; a question whose drafts all failed to be made is asked as it is."""
-        if not self.drafts:
+        if self.drafts < 1:
             return play(prompts)
         prompts = by_example(prompts)
         drafts = play([prompt.but(rollouts=self.drafts) for prompt in prompts])

@@ -49,10 +49,10 @@ class Knapsack:
     def __call__(self, examples: Sequence[Example], run: Run) -> list[Prompt]:
         """The next examples; where one comes twice in a step, its attempts are numbered on."""
         often = whole(self.rollouts, run)
-        if not 1 <= self.least <= often or self.most < often:
+        if not 1 <= self.least <= often <= self.most or not 0 < self.confidence < 1:
             raise UsageError(
-                f"{self!r} asks {often} times on average; give least from 1 to that, and most from "
-                "that on"
+                f"{self!r} asks {often} times on average; give least from 1 to that, most from "
+                "that on, and a confidence between 0 and 1"
             )
         asked = Uniform(self.prompts, self.rollouts)(examples, run)
         budgets = self.budgets([self._rate(prompt.example.id, run) for prompt in asked], often)

@@ -77,11 +77,12 @@ class ScaffoldHints:
     def _levels(self, example: Example) -> list[Level]:
         """Tier and hints of each level, from the least help to the most."""
         held = example.tags.get(self.tag, example.inputs.get(self.tag, ()))
-        table = held if isinstance(held, Mapping) else {self.tiers[0]: held}
+        table = held if isinstance(held, Mapping) else dict.fromkeys(self.tiers[:1], held)
         found: list[Level] = []
         for tier in self.tiers:
             pieces = table.get(tier, ())
-            texts = [pieces] if isinstance(pieces, str) else [str(piece) for piece in pieces]
+            several = isinstance(pieces, list | tuple)
+            texts = [str(piece) for piece in (pieces if several else [pieces]) if piece]
             shown = range(1, min(len(texts), self.pieces) + 1)
             found += [(tier, tuple(texts[:count])) for count in shown]
         return found

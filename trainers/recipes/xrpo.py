@@ -25,6 +25,7 @@ from functools import cache, lru_cache
 import numpy as np
 import torch
 
+from harness.errors import UsageError
 from harness.types import Prompt, Rollout
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.batch import Batch
@@ -42,6 +43,12 @@ class AllocateByGain:
     """Into which the rest is cut; rewards are looked at before each."""
     alpha: float = 0.05
     lam: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.least < 1 or self.rounds < 1 or not 0 < self.alpha < 1:
+            raise UsageError(
+                f"{self!r}: at least 1 attempt, 1 round and an alpha between 0 and 1 are asked for"
+            )
 
     def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
         """As many rollouts as were asked for, in groups of different sizes."""
