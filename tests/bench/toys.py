@@ -7,7 +7,8 @@ updates are plain gradient steps, as in the papers' toys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +19,42 @@ from torch.nn import Parameter
 
 from harness.models import Sampling
 from harness.types import Completion, Example, Message, Prompt, Rollout, Task, Verdict
+from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.learner import Learner
 from trainers.policy import Extent, Live
 from trainers.recipe import Policies, Recipe, Run
+from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.rewards import WeighScores
 
-Judge = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+PLAIN = GRPO.but(
+    rewards=(WeighScores(),), advantages=(CenterByMean(), ScaleByStd(eps=1e-6, ddof=1))
+)
+"""What the papers' toys compare with: the sample std, what the toy pays."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim and what came of it."""
+
+    claim: str
+    found: str
+    holds: bool
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and 95 % interval over seeds, by Student's t."""
+    from scipy import stats
+
+    x = np.array(values)
+    if len(x) < 2 or x.std() == 0:
+        return f"{x.mean():.3f}"
+    half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    return f"{x.mean():.3f} [{x.mean() - half:.3f}, {x.mean() + half:.3f}]"
+
+
+def paired(ones: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether every seed has the first above the second."""
+    return all(one > other for one, other in zip(ones, others, strict=True))
 
 
 @dataclass
