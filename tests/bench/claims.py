@@ -18,8 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench import claims_a, claims_b
+from tests.bench.toys import Finding
 
-CLAIMS: dict[str, Callable[[], list[claims_b.Finding]]] = {**claims_a.CLAIMS, **claims_b.CLAIMS}
+CLAIMS: dict[str, Callable[[], list[Finding]]] = {**claims_a.CLAIMS, **claims_b.CLAIMS}
 
 
 def main() -> None:

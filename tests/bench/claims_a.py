@@ -19,8 +19,8 @@ from torch.nn import Parameter
 from harness.models import Sampling
 from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
 from tests.bench.arms import Game, Seen, numbered
-from tests.bench.claims_b import PLAIN, Finding, paired, pass_at, spread, strategist
-from tests.bench.toys import task
+from tests.bench.claims_b import pass_at, strategist
+from tests.bench.toys import PLAIN, Finding, paired, spread, task
 from trainers.learner import Learner
 from trainers.policy import Extent, Live
 from trainers.recipe import Policies, Recipe, Run
