@@ -7,7 +7,7 @@ share parameters, and may be shifted for one arm, as a hint or a draft would.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,8 @@ class Arms:
 
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """One step each."""
-        logs = self.logits([r.completion.trace["seen"] for r in rollouts]).log_softmax(-1)
+        seen = [Seen(**r.completion.trace["seen"]) for r in rollouts]
+        logs = self.logits(seen).log_softmax(-1)
         taken = torch.tensor([[r.completion.trace["arm"]] for r in rollouts])
         entropy = -(logs.exp() * logs).sum(-1, keepdim=True)
         return Live(logs.gather(-1, taken), entropy, self.decided(rollouts))
@@ -136,7 +137,7 @@ class Game:
             str(arm),
             steps=length,
             logprobs=np.array([logprob], np.float32),
-            trace={"seen": seen, "arm": arm},
+            trace={"seen": asdict(seen), "arm": arm},  # plain, since recipes may store it
         )
         verdict = Verdict({"correct": reward}, reason="ok" if reward == 1 else "wrong")
         return Rollout(((prompt, said),), verdict, prompt.example.id, attempt=prompt.attempt)
