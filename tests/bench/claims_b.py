@@ -186,7 +186,7 @@ def disco() -> list[Finding]:
     rng = np.random.default_rng(0)
     pushes: dict[str, list[list[float]]] = {"grpo": [], "disco": []}
     rates = (0.05, 0.125, 0.5)
-    exact = PLAIN.but(advantages=(CenterByMean(), ScaleByStd(eps=0.0)), losses=(Clipped(),))
+    exact = PLAIN.but(advantages=(CenterByMean(), ScaleByStd(eps=1e-9)), losses=(Clipped(),))
     basic = DISCO.but(losses=(Discriminate(tau=None),), rewards=(WeighScores(),))
     for rate in rates:
         batch = coins(np.full(4000, rate), 8, rng)

@@ -22,6 +22,7 @@ from trainers.batch import Batch
 from trainers.learner import Learner
 from trainers.loop import Plan, Training
 from trainers.policies.text import TextPolicy
+from trainers.policy import Policy
 from trainers.recipe import AdamW, Recipe, Run
 
 NAMES = [card.name for card in registry.cards("recipes")]
@@ -93,7 +94,7 @@ def padded(batch: Batch, columns: int) -> Batch:
     return batch.but(**wider)
 
 
-def flat(policy: TextPolicy) -> Tensor:
+def flat(policy: Policy) -> Tensor:
     found = [torch.zeros_like(p) if p.grad is None else p.grad for p in policy.parameters()]
     return torch.cat([g.flatten() for g in found]).double()
 

@@ -1,5 +1,6 @@
 """length_curriculum by hand: budgets that fall, the triangle and the band."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -80,7 +81,7 @@ def test_budgets_that_are_none_are_refused():
 def test_prompt_and_reward_count_with_the_same_rounded_budget():
     told: list[str] = []
 
-    def listen(prompts: list[Prompt]) -> list[Rollout]:
+    def listen(prompts: Sequence[Prompt]) -> list[Rollout]:
         told.extend(hint for prompt in prompts for hint in prompt.hints)
         return []
 

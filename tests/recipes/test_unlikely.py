@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from harness.errors import UsageError
 from harness.play import play
-from harness.types import Rollout
+from harness.types import Rollout, Verdict
 from tests.trainer_builders import a_run, credited, digits, judged, tiny
 from trainers.advantages import CenterByMean, ScaleByStd
 from trainers.batch import Batch
@@ -135,11 +135,10 @@ def test_degenerate_a_step_without_any_mixed_group_learns_nothing():
     run = a_run(UNLIKELY, policy=policy)
     learner = Learner("solver", UNLIKELY, policy)
     task = digits()
-    rollouts = [r for r in play(task, [task.prompt(task.examples("train")[0])], policy)]
-    wrong = [replace(r, verdict=judged(0.0).rollouts[0].verdict) for r in rollouts]
-    scored = [
-        replace(r, verdict=replace(r.verdict, scores={"correct": 0.0, "close": 0.0})) for r in wrong
-    ]
+    asked = [task.prompt(task.examples("train")[0]).but(rollouts=2)]
+    wrong = Verdict({"correct": 0.0, "close": 0.0}, reason="wrong")
+    found = [r for r in play(task, asked, policy) if isinstance(r, Rollout)]
+    scored = [replace(r, verdict=wrong) for r in found]
     before = [p.detach().clone() for p in policy.parameters()]
     run.policies["reference"]  # the copy that KL is taken against
     learner.learn(learner.batch(scored, run), run)
