@@ -9,7 +9,7 @@ Data     Generated, the same in every process. A question is a small letter, a c
 Scores   correct: 1 if the answer is right, and nothing else is said than the member allows.
          close: share of the parts that are right. brief: 1 less 1/8 for each dot, in `wordy` and
          `conflict`. polite: 1 if it begins with ok, in `conflict`.
-Metric   pass@1; in `rare` pass@8 comes first, since what counts is not to forget the rare ways.
+Metric   pass@1, and pass@8: in `rare` it tells who forgets the rare ways.
 Paper    None. Each member is the cheap test of what some recipes claim: see the members.
 Members  graded    six levels, shown by a mark: at first nearly all right to nearly all wrong
          hinted    half of the questions are hopeless without their hints, of 3 tiers of 4 levels
@@ -86,7 +86,7 @@ MEMBERS: Mapping[str, Ladder] = {
         reward={"correct": 1.0, "polite": 0.5, "brief": 0.5},
     ),
     "rare": Ladder(
-        beginner=beginners.rare, form="([k-z])", metrics=(pass_at(8), pass_at(1), pass_at(2))
+        beginner=beginners.rare, form="([k-z])", metrics=(pass_at(1), pass_at(2), pass_at(8))
     ),
     "prefix": Ladder(
         beginner=beginners.prefix, form=r"([a-j])[xyz]([A-J])[xyz](\d)", gold="{}x{}y{}"
@@ -153,18 +153,16 @@ def verify(example: Example, completion: Completion, ladder: Ladder) -> Verdict:
     said = completion.output.strip() if isinstance(completion.output, str) else ""
     found = re.fullmatch(ladder.form, said, re.ASCII) if len(said) <= 200 else None
     parts = found.groups() if found else ()
-    wanted = example.target if len(parts) > 1 else [parts[0] if _solves(example, parts) else ""]
-    right = [part == want for part, want in zip(parts, wanted, strict=False)]
+    if "ways" in example.inputs:
+        right = [part in example.target for part in parts]
+    else:
+        right = [part == want for part, want in zip(parts, example.target, strict=False)]
     scores = {"correct": float(bool(right) and all(right)), "close": _share(right)}
     if "brief" in ladder.extra:
         scores["brief"] = max(0.0, 1 - said.count(".") / beginners.LONGEST) if found else 0.0
     if "polite" in ladder.extra:
         scores["polite"] = float(bool(found) and said.startswith("ok"))
     return _verdict(example, completion, scores, "".join(parts))
-
-
-def _solves(example: Example, parts: tuple[str, ...]) -> bool:
-    return len(parts) == 1 and parts[0] in example.target
 
 
 def _share(right: list[bool]) -> float:
@@ -176,7 +174,8 @@ def _verdict(
 ) -> Verdict:
     if scores["correct"] == 1:
         return Verdict(scores, answer, "ok")
-    note = f"right would be {' or '.join([*example.target] if len(answer) == 1 else [example.target])}"
+    rights = [*example.target] if "ways" in example.inputs else [example.target]
+    note = f"right would be {' or '.join(rights)}"
     if completion.stopped == "budget":
         return Verdict(scores, answer or None, "truncated", note)
     if not completion.output:

@@ -23,6 +23,13 @@ def run(
         Flag("--set", help="PATH=VALUE, as in samplers.rollouts=5 optimizer.lr=2e-6"),
     ] = None,
     steps: Annotated[int | None, Flag(min=1, help="optimizer steps; default: the recipe's")] = None,
+    budget: Annotated[
+        str | None,
+        Flag(help="what ends the run instead of steps: 20000rollouts, 2e6tokens or 600s"),
+    ] = None,
+    warm_up: Annotated[
+        int, Flag("--warm-up", min=0, help="supervised steps before, on what the task shows")
+    ] = 0,
     temperature: Annotated[float | None, Flag(help="of training; default: the recipe's")] = None,
     max_tokens: Annotated[int | None, Flag("--max-tokens", "--max-new-tokens", min=1)] = None,
     limit: Annotated[int | None, Flag("--limit", "-L", min=1, help="the first N examples")] = None,
@@ -94,6 +101,7 @@ def run(
     need("torch", "train", "training")
     boxing.choose(sandbox, cache=verdict_cache)
     from harness.commands import jobs, training
+    from trainers.budget import Budget
     from trainers.loop import Plan
     from trainers.world import joined
     from trainers.written import change
@@ -105,6 +113,8 @@ def run(
     with joined() as world:
         found = change(registry.recipe(recipe), settings or ())
         given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
+        ends = Budget.of(budget) if budget else None
+        found = ends.stretched(found) if ends else found
         found = found.but(**{key: value for key, value in given.items() if value is not None})
         job = jobs.Job(
             task=registry.task(task),
@@ -122,6 +132,7 @@ def run(
                 keep_best=keep_best,
                 positions=positions,
                 report_to=tuple(report_to or ()),
+                budget=ends,
             ),
             options=ModelOptions(
                 dtype=dtype,
@@ -142,6 +153,7 @@ def run(
             compiled=compiled,
             kernels=kernels,
             tf32=tf32,
+            warm_up=warm_up,
         )
         if dry_run:
             if world.first:
