@@ -11,6 +11,7 @@ from importlib import import_module
 NAMES = (
     "eval",
     "train",
+    "sweep",
     "publish",
     "list",
     "show",
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Idle threads sleep instead of spinning: beside a busy process that is ten times faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = _spread(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"] and "--sweep" in words:
+        words = ["sweep", *(word for word in words[1:] if word != "--sweep")]
     try:
         _app(words[:1])(words, prog_name="harness")
     except HarnessError as error:
@@ -69,8 +72,12 @@ def _app(first: list[str]) -> Callable[..., None]:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name in [word for word in first if word in NAMES] or NAMES:
-        command = import_module(f"harness.commands.{name}").run
-        app.command(name, help=command.__doc__)(_stoppable(command))
+        module = import_module(f"harness.commands.{name}")
+        more = getattr(module, "PASSES_ON", False)
+        settings = {"allow_extra_args": more, "ignore_unknown_options": more}
+        app.command(name, help=module.run.__doc__, context_settings=settings)(
+            _stoppable(module.run)
+        )
     app.callback()(_root)
     return app
 

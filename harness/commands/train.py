@@ -90,6 +90,9 @@ def run(
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
     fresh: Annotated[bool, Flag("--fresh", help="begin anew, whatever is there")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be done")] = False,
+    sweep: Annotated[
+        bool, Flag("--sweep", help="many such runs: see `harness train --sweep --help`")
+    ] = False,
     as_json: Annotated[bool, Flag("--json", help="machine-readable result")] = False,
 ) -> None:
     """Let a model learn a task; the same command again goes on where it stopped."""
