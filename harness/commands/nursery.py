@@ -150,7 +150,7 @@ def _preload() -> None:
     """Import what a training run imports; nothing that begins a thread."""
     from importlib import import_module
 
-    for name in ("peft", "harness.commands.training", "harness.commands.evaluation", "scipy.stats"):
+    for name in ("harness.commands.training", "harness.commands.evaluation", "scipy.stats"):
         try:
             import_module(name)
         except ImportError:
