@@ -5,8 +5,8 @@ of cluster g, luck would have given every s_g either sign.
 
 p         Share of the sign patterns of the s_g whose sum is as far from 0 as the observed one.
           Exact where the sums lie on a lattice (right or wrong, or averages of n rollouts), by
-          convolution; else from 99,999 drawn patterns. For right or wrong it is McNemar's exact
-          test.
+          convolution, and where there are up to 12 of them, by trying all; else from 99,999 drawn
+          patterns. For right or wrong it is McNemar's exact test.
 interval  mean d -+ t se with se = sqrt(G / (G - 1) sum u_g^2) / N, u_g = s_g - N_g mean d, over
           the clusters and two more: one won and one lost by the size that a discordant one has. For
           right or wrong this is the adjusted interval of Bonett and Price, so it has a width even
@@ -18,6 +18,7 @@ proportions), Holm 1979.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ FINEST = 256
 """Largest denominator of a lattice that is looked for."""
 WIDEST = 200_000
 """Most lattice points that a convolution is made over."""
+FEW = 12
+"""Up to so many clusters every pattern of signs is tried, on a lattice or not."""
 DRAWS = 99_999
 
 
@@ -157,6 +160,10 @@ def _sign_flips(sums: Floats, seed: int) -> tuple[float, str]:
         return _convolved(on_lattice), "exact sign flips"
     rng = np.random.default_rng(seed)
     size = abs(sums)
+    if len(size) <= FEW:
+        patterns = np.array([*itertools.product((1.0, -1.0), repeat=len(size))])
+        least = abs(float(sums.sum())) * (1 - 1e-12)
+        return float((abs(patterns @ size) >= least).mean()), "exact sign flips"
     reached = abs(float(sums.sum())) * (1 - 1e-12)
     hits = 0
     for start in range(0, DRAWS, 1000):
