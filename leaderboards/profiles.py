@@ -2,7 +2,7 @@
 
 With t the time of a recipe on a task and r = t / the best time on that task, a recipe's profile is
 rho(tau), the share of tasks with r <= tau, and its score the mean of rho over 1 .. `WORST`. In
-closed form: sum of max(0, WORST - r) over the tasks, over their number times WORST - 1. A task whose
+closed form: the sum over tasks of max(0, WORST - r), by their number times WORST - 1. A task whose
 target was never reached has an infinite time. Scores depend on the field: whoever joins may change
 the best times, so they are drawn anew from the times that records hold.
 

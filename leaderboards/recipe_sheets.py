@@ -1,18 +1,20 @@
 """Sheets of sweeps: recipes down, tasks across, each compared with grpo seed by seed.
 
-A mark beside a value says how it compares with that of grpo on the same task, by exact sign flips
-over the seeds that both have, with Holm's correction over the recipes of the column.
+A mark beside a value says how it compares with that of grpo on the same task, by the exact test over
+all splits of their runs, with Holm's correction over the recipes of the column. Differences seed by
+seed, with exact sign flips, stand in a sheet of their own: 8 seeds have but 256 patterns of signs,
+too few to bear a correction for many recipes.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.comparing import holm
-from leaderboards.pairs import tell_apart
+from harness.comparing import holm, permuted
+from leaderboards.pairs import goodness, tell_apart
 from leaderboards.profiles import median_time, profile_scores
 from leaderboards.rank import Ranking
 from leaderboards.sheets import Sheet, interval, shown
@@ -22,9 +24,8 @@ from results.record import Record
 BASE = "grpo"
 LEVEL = 0.05
 READING = (
-    "+ better than grpo beyond doubt, - worse, = a tie: not told apart; p by exact sign flips over "
-    "the seeds, corrected by Holm within the column. With 8 seeds p is 1/128 at least before it is "
-    "corrected, so of more than six recipes in a column none can be told apart.",
+    "+ better than grpo beyond doubt, - worse, = a tie: not told apart at 5 %; p over all splits of "
+    "the runs of both, corrected by Holm within the column.",
 )
 CANNOT = (
     "What this can show: whether the mechanism of a recipe acts, at a cost that is the same for "
@@ -89,6 +90,17 @@ def recipe_sheets(found: Sequence[Ranking], reported: Sequence[Record]) -> list[
 def _sheets(field: Field) -> list[Sheet]:
     above = (f"harness train --sweep {field.asked}",)
     sheets = [_scores(field, "when the budget is spent, on the test split", above)]
+    finals = [field.column(task, field.headline(task), "test") for task in field.tasks]
+    paired = ("p by exact sign flips over the seeds that both have, before any correction.",)
+    sheets.append(
+        _sheet(
+            field,
+            "Difference from grpo in the final score, seed by seed",
+            field.tasks,
+            [_paired(column) for column in finals],
+            paired,
+        )
+    )
     equal = [m for m in field.metrics("dev") if " at equal " in m]
     for word in dict.fromkeys(m.partition(" at ")[2] for m in equal):
         sheets.append(_at_equal(field, word))
@@ -145,10 +157,11 @@ def _to_target(field: Field, metric: str) -> Sheet:
         for task, c in columns.items()
     ]
     above = (
-        "Median over seeds, and how many seeds came there; the target, in brackets, is where grpo's "
-        "mean dev score has gone 80 % of its way. score: AlgoPerf's, the area under the performance "
-        "profile up to 4 times the best, over the tasks that a recipe was measured on: those of few "
-        "tasks are not comparable with those of many, and all change when a recipe joins.",
+        "Median over seeds, and how many seeds came there. The target, in brackets, is where "
+        "grpo's mean dev score has gone 80 % of its way. score: AlgoPerf's, the area under the "
+        "performance profile up to 4 times the best, over the tasks that a recipe was measured on: "
+        "those of few tasks are not comparable with those of many, and all change when a recipe "
+        "joins.",
     )
     title = f"{metric[:1].upper()}{metric[1:]}"
     return _sheet(field, title, [*targets, "score", "tasks"], drawn, above)
@@ -191,12 +204,30 @@ def _marked(column: Mapping[str, Record]) -> dict[str, str]:
     marks = dict.fromkeys(column, "")
     if base is not None:
         others = [name for name in column if name != BASE]
-        pairs = [tell_apart(column[name], base) for name in others]
-        for name, pair, p in zip(others, pairs, holm([pair.p for pair in pairs]), strict=True):
-            sign = "=" if p >= LEVEL else "+" if pair.difference > 0 else "-"
+        found = holm([permuted(_known(column[name]), _known(base)) for name in others])
+        for name, p in zip(others, found, strict=True):
+            better = goodness(base, column[name].value) > goodness(base, base.value)
+            sign = "=" if p >= LEVEL else "+" if better else "-"
             marks[name] = f"{sign} p={number(p, 0.005)}"
-    cell: Callable[[Record], str] = lambda r: " ".join(x for x in (shown(r), interval(r)) if x)  # noqa: E731
-    return {name: f"{cell(record)} {marks[name]}".strip() for name, record in column.items()}
+    return {
+        name: " ".join(part for part in (shown(r), interval(r), marks[name]) if part)
+        for name, r in column.items()
+    }
+
+
+def _known(record: Record) -> list[float]:
+    return [value for value in record.values if not math.isnan(value)] or [record.value]
+
+
+def _paired(column: Mapping[str, Record]) -> dict[str, str]:
+    """Mean difference from the reference seed by seed, more being better, and its p."""
+    base = column.get(BASE)
+    if base is None:
+        return {}
+    pairs = {name: tell_apart(r, base) for name, r in column.items() if name != BASE}
+    return {
+        name: f"{pair.difference:+.3f} p={number(pair.p, 0.005)}" for name, pair in pairs.items()
+    }
 
 
 def _sheet(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def shown(task: Task, examples: Sequence[Example]) -> list[Shown]:
     return pairs
 
 
-def _of(task: Task, example: Example) -> Sequence[Shown]:
+def _of(task: Task, example: Example) -> Sequence[tuple[Prompt, Any]]:
     if task.demonstrations is not None:
         return task.demonstrations(example)
     return [(task.prompt(example), task.gold(example))]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
+from typing import Any
 
 NAMES = (
     "eval",
@@ -43,6 +44,21 @@ def main(arguments: list[str] | None = None) -> None:
     except HarnessError as error:
         _complain(str(error))
         sys.exit(error.code)
+
+
+def check(words: list[str]) -> None:
+    """UsageError where the command that the words name would not take them; runs nothing."""
+    import click
+    from typer.main import get_command
+
+    from harness.errors import UsageError
+
+    found: Any = get_command(_app(words[:1]))  # type: ignore[arg-type]
+    try:
+        found.commands[words[0]].make_context(words[0], _spread(words[1:]))
+    except click.UsageError as error:
+        told = error.format_message()
+        raise UsageError(f"{told} See `harness {words[0]} --help`") from error
 
 
 def _spread(words: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Nursery: a process that has imported what training needs, and forks a child for every command.
 
-A training run of some seconds then costs no seconds of imports. `python -m harness.commands.nursery`
-reads a line a command, answers with its exit code, and ends its child when nobody reads any more.
+A training run of some seconds then costs no seconds of imports.
+`python -m harness.commands.nursery` reads a line a command, answers with its exit code, and ends
+its child when nobody is left to answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +141,7 @@ def _carry_out(words: Sequence[str], out: str, said: str) -> Any:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -57,7 +57,9 @@ class Course:
     length: float
 
     @classmethod
-    def of(cls, cell: Cell, report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Course:
+    def of(
+        cls, cell: Cell, report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+    ) -> Course:
         """From a run's report and its log."""
         steps = [line for line in lines if "reward" in line]
         totals = {0: dict.fromkeys(UNITS, 0.0)} | {
@@ -99,7 +101,9 @@ def records_of(sweep: Sweep) -> list[Record]:
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in sorted(sweep.cells):
         groups.setdefault((cell.task, cell.recipe), []).append(cell)
-    whole = {k: cells for k, cells in groups.items() if all(sweep.report(c).exists() for c in cells)}
+    whole = {
+        k: cells for k, cells in groups.items() if all(sweep.report(c).exists() for c in cells)
+    }
     courses = {key: [_course(sweep, cell) for cell in cells] for key, cells in whole.items()}
     made: list[Record] = []
     for name in dict.fromkeys(task for task, _ in courses):
@@ -128,7 +132,9 @@ def _of_task(sweep: Sweep, task: Task, field: Mapping[str, Sequence[Course]]) ->
         record = _template(sweep, task, runs)
         made += _of_test(record, runs)
         first = task.metrics[0]
-        named = record.but(split="dev", metric=f"{first.name} at equal {other}", better=first.better)
+        named = record.but(
+            split="dev", metric=f"{first.name} at equal {other}", better=first.better
+        )
         made.append(_with(named, [run.at(other, equal) for run in runs], {other: equal}))
         if not math.isnan(target):
             made += [_to_target(record, runs, each, target, lower) for each in (unit, other)]

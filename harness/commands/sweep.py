@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -57,9 +57,7 @@ def run(
     cells = _cells(_names(recipes), _names(tasks), sweeping.seeds_of(seeds))
     _check(cells, words)
     folder = _placed(cells, words, name, output, fresh=fresh and not dry_run)
-    sweep = sweeping.Sweep(
-        cells=tuple(cells), words=tuple(words), unit=matched.unit, folder=folder
-    )
+    sweep = sweeping.Sweep(cells=tuple(cells), words=tuple(words), unit=matched.unit, folder=folder)
     if dry_run:
         _announce(sweep, as_json=as_json)
         return
@@ -102,21 +100,13 @@ def _cells(recipes: list[str], tasks: list[str], seeds: list[int]) -> list[Cell]
 
 def _check(cells: Sequence[Cell], words: Sequence[str]) -> None:
     """UsageError at once where `harness train` would not understand its words."""
-    import click
-    from typer.main import get_command
-
-    from harness.commands import _app, _spread
+    from harness.commands import check
     from harness.errors import UsageError
 
     for word in words:
         if word.partition("=")[0] in OWN:
-            raise UsageError(f"{word}: a sweep gives that to each run; it has --recipes and --seeds")
-    train: Any = get_command(_app(["train"]))  # type: ignore[arg-type]
-    command = train.commands["train"] if hasattr(train, "commands") else train
-    try:
-        command.make_context("train", _spread([cells[0].task, *words]))
-    except click.UsageError as error:
-        raise UsageError(f"{error.format_message()}; see `harness train --help`") from error
+            raise UsageError(f"{word}: a sweep gives that to each run; see --recipes and --seeds")
+    check(["train", cells[0].task, *words])
 
 
 def _placed(

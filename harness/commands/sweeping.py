@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ class Sweep:
 
 
 def seeds_of(text: str) -> list[int]:
-    """`0..7` is eight seeds, `0,3,5` three; UsageError for anything else, and for the same twice."""
+    """`0..7` is eight seeds, `0,3,5` three; UsageError for anything else, or the same twice."""
     found: list[int] = []
     for part in text.split(","):
         first, dots, last = part.strip().partition("..")
@@ -152,7 +152,7 @@ def _draft(sweep: Sweep, cell: Cell) -> Path:
 
 
 @contextmanager
-def _crew(count: int, threads: int) -> Iterator[list[Nursery]]:
+def _crew(count: int, threads: int) -> Generator[list[Nursery]]:
     """So many nurseries; all are told to stop before any is waited for."""
     crew = [Nursery(threads) for _ in range(count)]
     try:

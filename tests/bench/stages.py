@@ -301,8 +301,8 @@ def _page(columns: Sequence[str], rows: Sequence[Sequence[str]], above: Sequence
     table = tabulate(rows, columns, tablefmt="pipe", disable_numparse=True)
     head = "What the stages of recipes cost"
     about = (
-        f"`make bench-stages`. Share of the processor time of a step of 64 rollouts of text:tiny on "
-        f"{HOME}, without what a stage calls in turn; and milliseconds on batches of so many "
+        "`make bench-stages`. Share of the processor time of a step of 64 rollouts of text:tiny "
+        f"on {HOME}, without what a stage calls in turn; and milliseconds on batches of so many "
         "rollouts in groups of 8, with the exponent between the two largest. Samplers and wrappers "
         "have no batch. Each stage stands at the first recipe that has it so."
     )
