@@ -47,18 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def check(words: list[str]) -> None:
-    """UsageError where the command that the words name would not take them; runs nothing."""
-    import click
+    """Fail as the command that the words name would where it cannot take them; runs nothing."""
     from typer.main import get_command
 
-    from harness.errors import UsageError
-
     found: Any = get_command(_app(words[:1]))  # type: ignore[arg-type]
-    try:
-        found.commands[words[0]].make_context(words[0], _spread(words[1:]))
-    except click.UsageError as error:
-        told = error.format_message()
-        raise UsageError(f"{told} See `harness {words[0]} --help`") from error
+    found.commands[words[0]].make_context(f"harness {words[0]}", _spread(words[1:]))
 
 
 def _spread(words: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,8 @@ class Nursery:
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it is gone, and `code` says so
             self._process.stdin.write(line.encode() + b"\n")
-        except BrokenPipeError:
-            pass  # it is gone, and `code` says so
 
 
 def serve() -> None:
