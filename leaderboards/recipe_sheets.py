@@ -1,8 +1,8 @@
 """Sheets of sweeps: recipes down, tasks across, each compared with grpo seed by seed.
 
-A mark beside a value says how it compares with that of grpo on the same task, by the exact test over
-all splits of their runs, with Holm's correction over the recipes of the column. Differences seed by
-seed, with exact sign flips, stand in a sheet of their own: 8 seeds have but 256 patterns of signs,
+A mark beside a value says how it compares with that of grpo on the same task, by the exact test
+over all splits of their runs, with Holm's correction over the recipes of the column. Differences
+seed by seed, with exact sign flips, stand in a sheet of their own: 8 seeds have but 256 patterns of signs,
 too few to bear a correction for many recipes.
 """
 
@@ -24,8 +24,8 @@ from results.record import Record
 BASE = "grpo"
 LEVEL = 0.05
 READING = (
-    "+ better than grpo beyond doubt, - worse, = a tie: not told apart at 5 %; p over all splits of "
-    "the runs of both, corrected by Holm within the column.",
+    "+ better than grpo beyond doubt, - worse, = a tie: not told apart at 5 %; p over all splits "
+    "of the runs of both, corrected by Holm within the column.",
 )
 CANNOT = (
     "What this can show: whether the mechanism of a recipe acts, at a cost that is the same for "
