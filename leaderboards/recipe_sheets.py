@@ -2,8 +2,8 @@
 
 A mark beside a value says how it compares with that of grpo on the same task, by the exact test
 over all splits of their runs, with Holm's correction over the recipes of the column. Differences
-seed by seed, with exact sign flips, stand in a sheet of their own: 8 seeds have but 256 patterns of signs,
-too few to bear a correction for many recipes.
+seed by seed, with exact sign flips, stand in a sheet of their own: 8 seeds have but 256 patterns of
+signs, too few to bear a correction for many recipes.
 """
 
 from __future__ import annotations
