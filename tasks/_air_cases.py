@@ -156,6 +156,7 @@ class Site:
             "unit": "ug/m3",
             "leads": np.array(LEADS),
             "columns": list(CHANNELS),
+            "logged": [channel in LOGGED for channel in CHANNELS],
             "history": self.series.values[end - HISTORY : end],
             "center": center,
             "spread": spread,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from trainers.batch import Batch
 from trainers.recipe import Run
 
@@ -41,3 +43,12 @@ class ScaleByStd:
         """A group whose rewards are all the same keeps advantages of 0."""
         std = batch.peers().std(batch.rewards, self.ddof)
         return batch.but(advantages=batch.advantages / (std + self.eps))
+
+
+@dataclass(frozen=True)
+class CreditAll:
+    """A_i = 1: every rollout is to be made likelier, as experts' answers are."""
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Advantages of the rewards' shape."""
+        return batch.but(advantages=torch.ones_like(batch.rewards))
