@@ -130,7 +130,9 @@ def in_folder(*names: str, where: str) -> Path:
     """
     folder = os.environ.get(FOLDER, "")
     if not folder:
-        raise DataError(f"{names[0]} is on no hub: {where}, and set {FOLDER} to the folder above it")
+        raise DataError(
+            f"{names[0]} is on no hub: {where}, and set {FOLDER} to the folder above it"
+        )
     for name in names:
         for path in sorted(Path(folder).glob(name)):
             return path

@@ -53,7 +53,9 @@ class Periods:
         near = np.convolve(dev, np.ones(2 * EMBARGO + 1), "same") > 0
         found[within & ~near & (day <= end - EMBARGO)] = "train"
         found[dev] = "dev"
-        found[(day >= _offset(self.test[0], first)) & (day <= _offset(self.test[1], first))] = "test"
+        found[(day >= _offset(self.test[0], first)) & (day <= _offset(self.test[1], first))] = (
+            "test"
+        )
         return found
 
     def training(self, first: np.datetime64, days: int) -> NDArray[np.bool_]:
@@ -200,7 +202,9 @@ class Sites:
     def examples(self, split: Split) -> Sequence[Example]:
         """All cases of a split, by day and station."""
         asked = [(day, site) for site in self.sites for day in site.cases(split)]
-        days = [(site.series.first_day + day, site.series.station, day, site) for day, site in asked]
+        days = [
+            (site.series.first_day + day, site.series.station, day, site) for day, site in asked
+        ]
         ordered = sorted(days, key=lambda each: each[:2])
         return tuple(site.example(self.member, split, day) for _, _, day, site in ordered)
 

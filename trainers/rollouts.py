@@ -50,9 +50,7 @@ class AnswerWithGold:
             verdict = task.verify(prompt.example, said)
             group = task.group(prompt.example)
             turn = (prompt.but(rollouts=1), said)
-            found.append(
-                Rollout((turn,), verdict, group, attempt=prompt.attempt, source="expert")
-            )
+            found.append(Rollout((turn,), verdict, group, attempt=prompt.attempt, source="expert"))
         return found
 
 

@@ -132,7 +132,9 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
     """A policy with float32 weights; bfloat16 is for what a text policy computes with them."""
     family, _, rest = spec.partition(":")
     if family == "forecast" and rest:
-        return open_forecast(rest, drawn, **({"seed": job.plan.seed} if rest in ("tiny", "small") else {}))
+        return open_forecast(
+            rest, drawn, **({"seed": job.plan.seed} if rest in ("tiny", "small") else {})
+        )
     if family != "text" or not rest:
         raise UsageError(
             f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, "

@@ -146,7 +146,9 @@ def test_a_calibrated_forecast_is_reliable_and_brier_decomposes():
         ([1, 2, 3], [2, 2, 2], (0, 0, 1, 0), (-0.414214, -0.414214)),
     ],
 )
-def test_kling_gupta_by_hand(o: list[float], s: list[float], parts: tuple[float, ...], both: object):
+def test_kling_gupta_by_hand(
+    o: list[float], s: list[float], parts: tuple[float, ...], both: object
+):
     found = kling_gupta(s, o)
     assert_allclose((found.r, found.alpha, found.beta, found.gamma), parts, atol=5e-7)
     assert_allclose((found.kge_2009, found.kge_2012), both, atol=5e-7)

@@ -34,7 +34,9 @@ class ForecastSettings:
     """Of the first weights."""
 
     def __post_init__(self) -> None:
-        bad = self.hidden < 1 or self.stride < 1 or not math.isfinite(self.spread) or self.spread < 0
+        bad = (
+            self.hidden < 1 or self.stride < 1 or not math.isfinite(self.spread) or self.spread < 0
+        )
         if bad or self.point not in ("mean", "median"):
             raise UsageError(
                 f"{self!r}: hidden and stride of at least 1, a spread of 0 or more, and 'mean' or "
