@@ -138,7 +138,7 @@ def _task(member: str, name: str, pollutant: str, event: int) -> Task:
         cluster=lambda example: example.tags["block"],
         source="UCI Beijing air quality" if MEMBERS[member] else "generated",
         released="2019-09-20" if MEMBERS[member] else "",
-        settings={"pollutant": pollutant, "event": f"> {EDGES[pollutant][event - 1]:g} ug/m3"},
+        settings={"pollutant": pollutant, "event": f"> {EDGES[pollutant][event - 1]:g} ug/m3", "event_class": event},
     )
     if numeric:
         return task
