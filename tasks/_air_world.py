@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)
-def world(days: int = 1461, seed: int = 0) -> tuple[Floats, Floats]:
+def world(days: int = 1095, seed: int = 0) -> tuple[Floats, Floats]:
     """(8 D, SIDE, SIDE) concentrations in ug/m3 and (8 D, 5) weather: u, v, rain, temperature, p.
 
     Wind in m/s (u to the east, v to the north), rain in mm in 3 h, degrees C, hPa.
@@ -89,7 +89,7 @@ def _mixed(c: Floats) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def stations(count: int = 4, days: int = 1461, seed: int = 0) -> tuple[Series, ...]:
+def stations(count: int = 2, days: int = 1095, seed: int = 0) -> tuple[Series, ...]:
     """Stations in the world: hourly, with noise of the instruments and gaps."""
     fields, weather = world(days, seed)
     rng = np.random.default_rng((seed, 27))

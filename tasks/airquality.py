@@ -4,7 +4,7 @@ Data     aotizhongxin, dingling, wanshouxigong: the hourly UCI set "Beijing Mult
          (CC BY 4.0; Zhang et al. 2017), 2013-03 to 2017-02, trained to 2016-02-29 and tested from
          2016-03-01. embassy: the UCI set "PM2.5 Data of US Embassy in Beijing", 2010 to 2014, tested
          on 2014. Both are read from HARNESS_DATA (`air/`), as converted or as downloaded. world and
-         world_text are generated: a small atmosphere with wind, rain and cities, 2001 to 2004.
+         world_text are generated: a small atmosphere with wind, rain and cities, 2001 to 2003.
          Daily means of at least 18 valid hours. Every fifth 30 days of training are dev.
 Scores   class_reward: over observed leads the mean of [right class] - 0.1 [false alarm]. For each
          lead class@Lh and observed_class@Lh, 0 to 3 or -1 for none; in the numeric form also
@@ -15,7 +15,7 @@ Metric   pss (POD - pofd) over all leads, then pod, far_ratio, pofd, csi, f1, bi
          of four classes; all again @48h to @120h. Numeric: mae, and for several rollouts (an
          ensemble) crps and brier. Intervals resample blocks of 5 days.
 Paper    FAKER-Air, arXiv 2511.22169, whose "FAR" is `pofd` here; measures of WMO/WWRP.
-Members  world          four stations of the generated atmosphere; arrays in, array out
+Members  world          two stations of the generated atmosphere; arrays in, array out
          world_text     the same in words: JSON with a class for each lead
          aotizhongxin   a city station in Beijing
          dingling       a rural station in the hills north of Beijing
@@ -52,7 +52,7 @@ __all__ = ["MODELS", "TASKS", "open_member"]
 
 BEIJING = Periods(("2013-03-01", "2016-02-29"), ("2016-03-01", "2017-02-28"))
 EMBASSY = Periods(("2010-01-01", "2013-12-31"), ("2014-01-01", "2014-12-31"))
-WORLD = Periods(("2001-01-01", "2003-12-31"), ("2004-01-01", "2004-12-31"))
+WORLD = Periods(("2001-01-01", "2002-12-31"), ("2003-01-01", "2003-12-31"))
 WHERE = "get the UCI sets 501 (multi-site) and 381 (embassy), put their CSV files into air/"
 STATIONS: Mapping[str, Periods] = {
     "aotizhongxin": BEIJING,
