@@ -3,8 +3,8 @@
 A forecast is issued at the end of a day and is for the daily means of 2, 3, 4 and 5 days later
 (leads of 48 to 120 h). A split is a period of target days. Within the training period every fifth
 30 days are dev; five days on both sides of them, and before the test, belong to no split. What a
-prompt holds of a station's climate comes from the training period alone, and nothing in it is
-younger than the issue day.
+prompt holds of a station's climate comes from the training period alone (which for the first test
+days ends up to four days after the issue day), and nothing else in it is younger than that day.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Periods:
         day = np.arange(days)
         begin, end = (_offset(each, first) for each in self.train)
         within = (day >= begin) & (day <= end)
-        block, place = np.divmod(day - begin, DEV_BLOCK)
+        block = (day - begin) // DEV_BLOCK
         dev = within & (block % DEV_EVERY == DEV_EVERY - 2)
         near = np.convolve(dev, np.ones(2 * EMBARGO + 1), "same") > 0
         found[within & ~near & (day <= end - EMBARGO)] = "train"

@@ -2,8 +2,8 @@
 
 Rain falls in storms: each wet day a few cells of gamma-distributed strength pass over a square of
 100 km, with a width of some 15 km, so that gauges near to each other agree. Product 1 is unbiased
-and noisy, product 2 is smooth and too wet, product 3 misses light rain and loses detail; how wet each
-is changes from west to east.
+and noisy, product 2 is smooth and too wet, product 3 misses light rain and loses detail; how wet
+each is changes from west to east.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Data     world, world_blocked: generated storms over 60 gauges, two years, and t
          random, or those in the west. noaa: daily rain of Seattle and New York (NOAA, public
          domain, after the sample of vega-datasets), 2015 judged. beijing: daily sums of the RAIN
          column of three stations of the UCI set (CC BY 4.0), all days judged. Both are read from
-         HARNESS_DATA (`precip/`, `air/`). Gauges with fewer than 10 wet days (>= 1 mm) are left out.
+         HARNESS_DATA (`precip/`, `air/`). Gauges of fewer than 10 wet days (>= 1 mm) are left out.
 Scores   kge_2012, kge_2009 in [-10, 1] (lower ones are -10, as is no answer), and their parts r,
          alpha (ratio of std), beta (ratio of means), gamma (ratio of coefficients of variation);
          constant: 1 where the estimate never changes and r was set to 0; days: pairs; wet-day hits,

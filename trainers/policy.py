@@ -30,7 +30,7 @@ class Live:
     mask: Bool[Tensor, "N T"]
     """True where the policy itself decided: False on padding and on what `resume` inserted."""
     means: Float[Tensor, "N T"] | None = None
-    """Of the Gaussian that each step is drawn from, with gradient; None where steps are discrete."""
+    """Of the Gaussian that each step is drawn from, with gradient; None for discrete steps."""
     spreads: Float[Tensor, "N T"] | None = None
     """Its standard deviation."""
 

@@ -43,9 +43,7 @@ def median(member: str, model: str, metric: str = "kge_2012") -> float:
         ("beijing", "from_wanshouxigong", "aotizhongxin", 0.9196, 0.9336),
     ],
 )
-def test_published_baselines(
-    member: str, model: str, gauge: str, kge_2009: float, kge_2012: float
-):
+def test_published_baselines(member: str, model: str, gauge: str, kge_2009: float, kge_2012: float):
     scores = judged(member, model)[gauge].verdict.scores
     assert scores["kge_2009"] == pytest.approx(kge_2009, abs=6e-4 if member == "noaa" else 1e-4)
     assert scores["kge_2012"] == pytest.approx(kge_2012, abs=6e-4 if member == "noaa" else 1e-4)
@@ -86,7 +84,7 @@ def test_answers_of_every_kind(output: object, reason: str):
     example = Example("world/test/g", {"gauge": "g"}, [0.0, 2.0, 5.0, 0.0])
     found = verify(example, Completion(output))
     assert found.reason == reason
-    assert found.scores["constant"] == float(reason in ("no_answer", "bad_format") or
-                                             isinstance(output, np.ndarray) and np.ptp(output) == 0)  # fmt: skip
+    still = reason in ("no_answer", "bad_format") or reason == "wrong"
+    assert found.scores["constant"] == float(still)
     if reason == "wrong":  # the mean of the observations
         assert found.scores["kge_2012"] == pytest.approx(-0.414214, abs=1e-6)

@@ -18,7 +18,7 @@ from trainers.forecast.context import Context
 from trainers.forecast.settings import ForecastSettings
 
 Choose = Callable[[int, Tensor, Tensor], Tensor]
-"""(lead's number, mean (N,), spread (N,)) to what is forecast for it (N,); NaN: what is likeliest."""
+"""(lead's number, mean (N,), spread (N,)) to the forecast for it (N,); NaN: what is likeliest."""
 NARROWEST, WIDEST = 0.05, 3.0
 
 

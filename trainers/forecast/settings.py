@@ -24,8 +24,8 @@ class ForecastSettings:
     stride: int = 6
     """Hours that the first layer draws together."""
     point: Literal["mean", "median"] = "mean"
-    """What a forecast without drawing is: the mean of the concentration, which has the least squared
-    error, or its median."""
+    """What a forecast without drawing is: the mean of the concentration, which has the least
+    squared error, or its median."""
     spread: float = 0.0
     """Of the Gaussian of the scaled log concentration, the same at every lead; 0: learned."""
     antithetic: bool = True

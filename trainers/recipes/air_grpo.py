@@ -139,7 +139,9 @@ class ConstrainRates:
                 run.tally.put(f"rates/{name}", rate)
         return batch.but(rewards=batch.rewards + (gained - lost).unsqueeze(1).to(batch.rewards))
 
-    def _follow(self, state: dict[str, Any], rate: float, violation: Callable[[float], float]) -> None:
+    def _follow(
+        self, state: dict[str, Any], rate: float, violation: Callable[[float], float]
+    ) -> None:
         if not math.isfinite(rate):
             return
         before = state.get("rate", rate)
@@ -156,7 +158,7 @@ def follow(state: dict[str, Any], error: float, of: ConstrainRates) -> None:
 
 @dataclass(frozen=True)
 class RankRewards:
-    """rank: 0.9 centered rank + 0.1 standing among all rewards so far. softmax: softmax(r / tau)."""
+    """rank: 0.9 centered rank + 0.1 standing among rewards so far. softmax: softmax(r / tau)."""
 
     form: Literal["rank", "softmax"] = "rank"
     blend: float = 0.1
