@@ -5,6 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
+  air bench-air \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -59,6 +60,13 @@ learning: $(READY)
 
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
+
+# Does training against false alarms help? Some six minutes; HARNESS_DATA names the folder with air/.
+air: $(READY)
+	$(BIN)/python -m tests.bench.air
+
+bench-air: $(READY)
+	$(BIN)/python -m tests.bench.air_archive
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

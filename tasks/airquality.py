@@ -1,10 +1,10 @@
 """airquality: particulate forecasts two to five days ahead, judged as forecasters judge them.
 
 Data     aotizhongxin, dingling, wanshouxigong: the hourly UCI set "Beijing Multi-Site Air Quality"
-         (CC BY 4.0; Zhang et al. 2017), 2013-03 to 2017-02, trained to 2016-02-29 and tested
-         from 2016-03-01. embassy: the UCI set "PM2.5 Data of US Embassy in Beijing", 2010 to
-         2014, tested on 2014. Both are read from HARNESS_DATA (`air/`), as converted or as downloaded. world and
-         world_text are generated: a small atmosphere with wind, rain and cities, 2001 to 2003.
+         (CC BY 4.0; Zhang et al. 2017), 2013-03 to 2017-02, trained to 2016-02-29 and tested from
+         2016-03-01. embassy: the UCI set "PM2.5 Data of US Embassy in Beijing", 2010 to 2014,
+         tested on 2014. Both are read from HARNESS_DATA (`air/`), as converted or as downloaded.
+         world, world_text: generated, an atmosphere with wind, rain and cities, 2001 to 2003.
          Daily means of at least 18 valid hours. Every fifth 30 days of training are dev.
 Scores   class_reward: over observed leads the mean of [right class] - 0.1 [false alarm]. For each
          lead class@Lh and observed_class@Lh, 0 to 3 or -1 for none; in the numeric form also
