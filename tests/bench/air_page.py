@@ -15,11 +15,12 @@ COMPARED = ("pss", "far_ratio", "pofd", "f1", "pod", "bias")
 HEAD = """# Air quality: training against false alarms
 
 Made by `make air` in {seconds} s on this machine ({seeds} seeds). Aotizhongxin, daily PM2.5 above
-75 ug/m3; trained on 2013-03 to 2016-02, scored on 2016-03 to 2017-02. `sft` is fitted by
-likelihood; `air_grpo` and plain `grpo` go on from it. "threshold for ..." is `sft` with an alarm
-where its own probability of the event (64 drawn members) passes a threshold chosen on the dev
-blocks: for the best PSS, the best F1, or the lowest pofd whose F1 on dev is at most 0.03 below that
-of `sft`. Scores are means over seeds; intervals are of 1,000 paired draws of five-day blocks.
+75 ug/m3; trained on the three Beijing stations of 2013-03 to 2016-02, scored on 2016-03 to 2017-02.
+`sft` is fitted by likelihood; `air_grpo` and plain `grpo` go on from it. "threshold for ..." is
+`sft` with an alarm where its own probability of the event (32 drawn members) passes a threshold
+chosen on the dev blocks: for the best PSS, the best F1, or the lowest pofd whose F1 on dev is at
+most 0.03 below that of `sft`. Scores are means over seeds; intervals are of 1,000 paired draws of
+five-day blocks.
 """
 
 
