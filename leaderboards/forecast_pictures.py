@@ -46,7 +46,7 @@ def performance(points: Sequence[Operating], stem: Path, title: str = "") -> lis
                 line = 1 / (1 / csi - 1 / grid + 1)
             kept = (line > 0) & (line <= 1)
             axes.plot(grid[kept], line[kept], color=GRID, lw=1, zorder=0)
-            axes.annotate(f"{csi:.1f}", (0.985, 1 / (1 / csi - 1 / 0.985 + 1)), fontsize=7,
+            axes.annotate(f"{csi:.1f}", (0.93, 1 / (1 / csi - 1 / 0.93 + 1)), fontsize=7,
                           color=DIM, ha="right")  # fmt: skip
         for ray in BIASES:
             axes.plot([0, min(1, 1 / ray)], [0, min(1, ray)], color=GRID, lw=1, ls=":", zorder=0)

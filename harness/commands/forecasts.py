@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 Flag = typer.Option
+SHOWN = ("n", "pss", "pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets")
+"""What a terminal has room for; --json has all."""
 
 
 def run(
@@ -38,7 +40,7 @@ def run(
         screen.emit({"run": folder.path.name, **tables, "skill": skill, "files": written})
         return
     for name, table in tables.items():
-        columns = [*next(iter(table.values()))]
+        columns = [c for c in next(iter(table.values())) if c in SHOWN]
         rows = [[str(key), *(_shown(row[c]) for c in columns)] for key, row in table.items()]
         screen.table(f"{folder.path.name}, by {name}", [name, *columns], rows)
     references = [*next(iter(skill.values()))]
