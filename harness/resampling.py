@@ -66,7 +66,8 @@ def bootstrap(
 def resampled(sums: Floats, chosen: NDArray[np.int64], of: Sums) -> Floats:
     """(D,) values of D draws; `sums` is (G, K) a group, `chosen` (D, G) the groups of each draw."""
     draws, count = chosen.shape
-    places = chosen + count * np.arange(draws)[:, None]
+    offset: NDArray[np.int64] = count * np.arange(draws, dtype=np.int64)[:, None]
+    places: NDArray[np.int64] = np.asarray(chosen + offset, np.int64)
     times = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
     return of.value(times @ sums)
 

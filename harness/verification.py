@@ -185,7 +185,8 @@ def crps(members: ArrayLike, observed: ArrayLike, *, fair: bool = True) -> Float
     if count == 1:
         return error
     # sorted members: sum_{i,j} |x_i - x_j| = 2 sum_i (2i - M - 1) x_(i)
-    pairs = 2 * (x * (2 * np.arange(1, count + 1) - count - 1)).sum(axis=-1)
+    order: Floats = 2 * np.arange(1, count + 1, dtype=np.float64) - count - 1
+    pairs: Floats = 2 * (x * order).sum(axis=-1)
     return error - pairs / (2 * count * (count - 1 if fair else count))
 
 
@@ -216,8 +217,8 @@ def reliability(probability: ArrayLike, happened: ArrayLike, bins: int = 10) -> 
     p, o = p[kept], o[kept]
     index = np.clip((p * bins).astype(np.int64), 0, bins - 1)
     count = np.bincount(index, minlength=bins)
-    forecast = _ratio(np.bincount(index, p, bins), count.astype(np.float64))
-    observed = _ratio(np.bincount(index, o, bins), count.astype(np.float64))
+    forecast = _ratio(np.asarray(np.bincount(index, p, bins), np.float64), count.astype(np.float64))
+    observed = _ratio(np.asarray(np.bincount(index, o, bins), np.float64), count.astype(np.float64))
     rate = float(o.mean()) if len(o) else np.nan
     share = count / max(len(p), 1)
     return Reliability(

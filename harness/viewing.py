@@ -104,7 +104,7 @@ class Rows:
         spoken = [(str(who), cut(_text(revive(said)), LONGEST_TEXT)) for who, said in messages]
         spoken += [("hint", cut(str(hint), LONGEST_TEXT)) for hint in hints]
         told = [revive(said) for _, said in messages]
-        drawn = [plot for each in told if isinstance(each, Mapping) for plot in plots(each)]
+        drawn = [plot for each in told for plot in plots(_table(each))]
         key = hashlib.sha256(msgspec.json.encode([spoken, drawn])).hexdigest()
         if key not in self._numbers:
             self._numbers[key] = len(self.prompts)

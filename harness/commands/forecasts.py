@@ -75,7 +75,7 @@ def draw(cases: Any, name: str, folder: Path) -> list[str]:
     from leaderboards import forecast_pictures as pictures
     from tasks._air_cases import EDGES
 
-    leads = cases.by_lead()
+    leads: dict[int, list[int]] = cases.by_lead()
     tables = {lead: cases.table(rows) for lead, rows in leads.items()}
     points = [
         pictures.Operating(f"{lead} h", [1 - float(far_ratio(t))], [float(pod(t))])

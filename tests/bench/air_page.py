@@ -14,7 +14,8 @@ SHOWN = ("pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets", "pss")
 COMPARED = ("pss", "far_ratio", "pofd", "f1", "pod", "bias")
 HEAD = """# Air quality: training against false alarms
 
-Made by `make air` in {seconds} s on this machine ({seeds} seeds). Aotizhongxin, daily PM2.5 above
+Made by `make air` in {seconds} s on two cores ({seeds} seeds; policies that `--keep` found are not
+in this time). Aotizhongxin, daily PM2.5 above
 75 ug/m3; trained on the three Beijing stations of 2013-03 to 2016-02, scored on 2016-03 to 2017-02.
 `sft` is fitted by likelihood; `air_grpo` and plain `grpo` go on from it. "threshold for ..." is
 `sft` with an alarm where its own probability of the event (32 drawn members) passes a threshold
