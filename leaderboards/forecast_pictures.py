@@ -22,7 +22,7 @@ from leaderboards.text import visible
 from results.record import Record, by_run
 
 COLORS = (BLUE, ORANGE, "#2f7d4f", "#8a4fa8", "#a8324a", "#6b6f76")
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX*"
 BIASES = (0.3, 0.5, 0.8, 1.0, 1.3, 2.0, 4.0)
 Floats = NDArray[np.float64]
 
