@@ -5,9 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
-  sweep ladders recipes-table claims \
+  sweep ladders recipes-table claims air \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-stages \
-  bench-gpu \
+  bench-gpu bench-air \
   new-task new-recipe clean
 
 setup: $(READY)
@@ -82,6 +82,13 @@ ladders: $(READY)
 
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
+
+# Does training against false alarms help? Some six minutes; HARNESS_DATA names the folder with air/.
+air: $(READY)
+	$(BIN)/python -m tests.bench.air
+
+bench-air: $(READY)
+	$(BIN)/python -m tests.bench.air_archive
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

@@ -92,6 +92,7 @@ class Table:
 
 
 _tables: dict[tuple[Any, ...], Table] = {}
+_told: dict[str, str] = {}
 
 
 def load(source: Source) -> Table:
@@ -114,7 +115,28 @@ def load(source: Source) -> Table:
 
 def origins() -> dict[str, str]:
     """What this process has read so far: source to origin and digest, for a run's manifest."""
-    return {key[0].place: str(table) for key, table in _tables.items()}
+    return {key[0].place: str(table) for key, table in _tables.items()} | _told
+
+
+def tell(place: str, text: str) -> None:
+    """Note what was read by a reader of its own (tables of numbers, grids) for `origins`."""
+    _told[place] = text
+
+
+def in_folder(*names: str, where: str) -> Path:
+    """The first of these files below HARNESS_DATA; names may be patterns, as in `air/PRSA_*.csv`.
+
+    `where` says where people get the file. DataError where there is none, or no such folder.
+    """
+    folder = os.environ.get(FOLDER, "")
+    if not folder:
+        raise DataError(
+            f"{names[0]} is on no hub: {where}, and set {FOLDER} to the folder above it"
+        )
+    for name in names:
+        for path in sorted(Path(folder).glob(name)):
+            return path
+    raise DataError(f"no file {' or '.join(names)} in {FOLDER}={folder}; {where}")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Cells]]:

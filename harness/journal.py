@@ -1,7 +1,8 @@
 """Append-only JSON lines that survive a kill at any moment, and files written whole or not at all.
 
 A line is one write; a half-written last line is cut off when the journal is opened again. Closed
-journals are compressed with zstd. One process writes at a time.
+journals are compressed with zstd. One process writes at a time. Large arrays lie beside the lines
+(`harness.arrays`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Journal:
     """Without the .zst of a closed one."""
     damaged: int = 0
     """Lines that could not be read and were left out."""
+    _arrays: Any = field(default=None, repr=False)
     _file: int | None = field(default=None, repr=False)
     _lock: Any = field(default=None, repr=False)
 
@@ -50,6 +52,11 @@ class Journal:
     def closed_path(self) -> Path:
         """Where the compressed lines lie once the journal is closed."""
         return self.path.with_name(f"{self.path.name}.zst")
+
+    @property
+    def arrays_path(self) -> Path:
+        """Where the large arrays of the lines lie, if there are any."""
+        return self.path.with_suffix(".arrays")
 
     def open(self) -> Journal:
         """Take the writer's place, and mend the end of the file."""
@@ -80,7 +87,7 @@ class Journal:
     def append(self, line: Mapping[str, Any]) -> None:
         """One line more, whole or not at all."""
         assert self._file is not None, "open the journal first"
-        data = msgspec.json.encode(line) + b"\n"
+        data = self._packed(line)
         before = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, data)
@@ -97,7 +104,9 @@ class Journal:
         for raw in self._lines():
             try:
                 line = msgspec.json.decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if b'"at":[' in raw and self.arrays_path.exists():
+                    line = self._beside().restored(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DataError):
                 self.damaged += 1
                 continue
             if isinstance(line, dict):
@@ -111,7 +120,7 @@ class Journal:
         lines = list(self.read())
         kept = [line for line in lines if keep(line)]
         if len(kept) < len(lines) or self.damaged:
-            write_whole(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+            write_whole(self.path, b"".join(map(self._packed, kept)))
             os.close(self._file)
             self._file = self._opened()
         return len(lines) - len(kept)
@@ -136,6 +145,20 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _packed(self, line: Mapping[str, Any]) -> bytes:
+        """A line as it is written; its large arrays are written first."""
+        data = msgspec.json.encode(line)
+        if b'"$array":' in data and len(data) > 1000:
+            data = msgspec.json.encode(self._beside().lifted(dict(line)))
+        return data + b"\n"
+
+    def _beside(self) -> Any:
+        if self._arrays is None:
+            from harness.arrays import ArrayFile
+
+            self._arrays = ArrayFile(self.arrays_path)
+        return self._arrays
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from harness.errors import UsageError
-from harness.types import Better, Metric, Row, Verdict
+from harness.types import Better, Metric, Row, Sums, Verdict
 from harness.voting import Same, clusters, vote_credit
 
 
@@ -92,6 +93,20 @@ def ratio(
 
     label = name or f"{numerator}/{denominator}"
     return Metric(label, compute=compute, better=better, low=low, high=high)
+
+
+def of_sums(name: str, sums: Sums, **settings: Any) -> Metric:
+    """A metric of the whole corpus that is a function of sums over examples.
+
+    `settings` are the optional fields of Metric: better, unit, low, high, needs.
+    """
+
+    def compute(rows: Sequence[Row]) -> float:
+        import numpy as np
+
+        return float(sums.value(np.sum([sums.each(row) for row in rows], axis=0)))
+
+    return Metric(name, compute=compute, sums=sums, **settings)
 
 
 def avg_at(k: int, score: str = "correct") -> Metric:

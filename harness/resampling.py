@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.bounded import Clusters, Floats, beta_limits, normal_quantile
-from harness.types import Metric, Row
+from harness.types import Metric, Row, Sums
 
 DRAWS = 2000
 
@@ -39,22 +40,36 @@ def bootstrap(
     assert metric.compute is not None
     compute = metric.compute
     members = _members(groups, len(rows))
-
-    def over(chosen: Sequence[int]) -> float:
-        return float(compute([rows[index] for group in chosen for index in members[group]]))
-
     count = len(members)
-    value = over(range(count))
-    rng = np.random.default_rng(seed)
-    draws = np.array([over(draw.tolist()) for draw in rng.integers(count, size=(DRAWS, count))])
-    left = [
-        over([*range(skip), *range(skip + 1, count)]) for skip in range(count if count > 1 else 0)
-    ]
+    value = float(compute([rows[index] for part in members for index in part]))
+    chosen = np.random.default_rng(seed).integers(count, size=(DRAWS, count))
+    skipped = range(count if count > 1 else 0)
+    if metric.sums is not None:
+        each = np.array([metric.sums.each(row) for row in rows], dtype=np.float64)
+        sums = groups.sums(each.T).T
+        draws = resampled(sums, chosen, metric.sums)
+        left = metric.sums.value(sums.sum(axis=0) - sums) if count > 1 else np.zeros(0)
+    else:
+
+        def over(groups: Sequence[int]) -> float:
+            return float(compute([rows[index] for group in groups for index in members[group]]))
+
+        draws = np.array([over(draw.tolist()) for draw in chosen])
+        left = np.array([over([*range(skip), *range(skip + 1, count)]) for skip in skipped])
     draws = np.sort(draws[np.isfinite(draws)])
     if not np.isfinite(value) or len(draws) < DRAWS / 2 or draws[0] == draws[-1]:
         return _degenerate(metric, value, groups, level)
-    low, high = _bca(value, draws, np.array(left), groups, level)
+    low, high = _bca(value, draws, left, groups, level)
     return Resampled(value, min(low, value), max(high, value), float(draws.std(ddof=1)), "bca")
+
+
+def resampled(sums: Floats, chosen: NDArray[np.int64], of: Sums) -> Floats:
+    """(D,) values of D draws; `sums` is (G, K) a group, `chosen` (D, G) the groups of each draw."""
+    draws, count = chosen.shape
+    offset: NDArray[np.int64] = count * np.arange(draws, dtype=np.int64)[:, None]
+    places: NDArray[np.int64] = np.asarray(chosen + offset, np.int64)
+    times = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
+    return of.value(times @ sums)
 
 
 def _members(groups: Clusters, examples: int) -> list[list[int]]:

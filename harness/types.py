@@ -170,6 +170,16 @@ Row = Sequence[Verdict]
 
 
 @dataclass(frozen=True)
+class Sums:
+    """A metric of the whole corpus that needs no more than sums over examples."""
+
+    each: Callable[[Row], Sequence[float]]
+    """What an example adds: K numbers."""
+    value: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """(..., K) sums to (...) values; NaN where there is none."""
+
+
+@dataclass(frozen=True)
 class Metric:
     """One number about many examples.
 
@@ -180,6 +190,8 @@ class Metric:
     name: str
     each: Callable[[Row], float] | None = None
     compute: Callable[[Sequence[Row]], float] | None = None
+    sums: Sums | None = None
+    """Set where `compute` is a function of sums over examples: then resampling is quick."""
     better: Better = "higher"
     unit: str = ""
     low: float = 0.0

@@ -25,6 +25,8 @@ MOST_TEXT = 64_000_000
 """Characters of completions in all: with many rollouts each gets less, but 2,000 at least."""
 MOST_TOKENS = 500_000
 """Tokens in all that are stored with their log-probability."""
+MOST_LINES, MOST_POINTS = 4, 200
+"""Columns of an array that are drawn, and points of each."""
 HOUSE = Path(__file__).parent / "page"
 
 Text = str | list[Any]
@@ -37,6 +39,8 @@ class Rows:
 
     rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     prompts: list[list[tuple[str, Text]]] = field(default_factory=list[list[tuple[str, Text]]])
+    plots: dict[int, list[dict[str, Any]]] = field(default_factory=dict[int, list[dict[str, Any]]])
+    """Arrays of prompts as lines to draw, by the prompt's number."""
     left_out: int = 0
     """Rollouts beyond the limit."""
     damaged: int = 0
@@ -85,6 +89,7 @@ class Rows:
                 {
                     "prompt": self._prompt(messages[before:], turn["hints"]),
                     "output": cut(_text(revive(turn["output"])), longest),
+                    "plots": plots({"forecast": revive(turn["output"])}),
                     "reasoning": cut(reasoning, longest) if isinstance(reasoning, str) else "",
                     "stopped": str(turn["stopped"]),
                     "steps": int(turn["steps"]),
@@ -98,10 +103,14 @@ class Rows:
     def _prompt(self, messages: Sequence[Any], hints: Sequence[str]) -> int:
         spoken = [(str(who), cut(_text(revive(said)), LONGEST_TEXT)) for who, said in messages]
         spoken += [("hint", cut(str(hint), LONGEST_TEXT)) for hint in hints]
-        key = hashlib.sha256(msgspec.json.encode(spoken)).hexdigest()
+        told = [revive(said) for _, said in messages]
+        drawn = [plot for each in told for plot in plots(_table(each))]
+        key = hashlib.sha256(msgspec.json.encode([spoken, drawn])).hexdigest()
         if key not in self._numbers:
             self._numbers[key] = len(self.prompts)
             self.prompts.append(spoken)
+            if drawn:
+                self.plots[self._numbers[key]] = drawn
         return self._numbers[key]
 
     def _tokens_of(self, turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +163,7 @@ def page(
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        data=Markup(_embedded({"rows": of.rows, "prompts": of.prompts})),
+        data=Markup(_embedded({"rows": of.rows, "prompts": of.prompts, "plots": of.plots})),
         facts=_facts(manifest, report, of),
         notices=_notices(report, of) + _about_training(manifest, alarms),
         numbers=_numbers(report),
@@ -180,6 +189,46 @@ def cut(text: str, longest: int) -> Text:
         return text
     head, tail = longest * 3 // 4, longest // 4
     return [text[:head], text[-tail:], len(text) - head - tail]
+
+
+def plots(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numeric series among these values as lines to draw; long ones are thinned to means.
+
+    (T,) is one line, (T, C) one line a column (named by `columns` where that fits), (T, Y, X) the
+    mean over the field. Each line has its own scale, told by its least and largest value.
+    """
+    found: list[dict[str, Any]] = []
+    for name, value in content.items():
+        if not isinstance(value, np.ndarray) or cast(Any, value).dtype.kind not in "fiu":
+            continue
+        array = cast("np.ndarray[Any, Any]", value).astype(np.float64)
+        if not 1 <= array.ndim <= 3 or len(array) < 2:
+            continue
+        if array.ndim == 3:
+            array = np.where(np.isfinite(array), array, 0.0).mean(axis=(1, 2))
+        table = array.reshape(len(array), -1)[:, :MOST_LINES]
+        columns = content.get("columns")
+        named = isinstance(columns, list) and len(cast(list[Any], columns)) >= table.shape[1]
+        names = [str(c) for c in cast(list[Any], columns)] if named and array.ndim == 2 else []
+        lines = [
+            {"name": names[place] if names else str(name), "y": _thinned(table[:, place])}
+            for place in range(table.shape[1])
+            if np.isfinite(table[:, place]).any()
+        ]
+        found.append({"title": str(name), "lines": lines})
+    return found
+
+
+def _thinned(series: np.ndarray[Any, Any]) -> list[float | None]:
+    """At most MOST_POINTS numbers: means of equal stretches; None where nothing is known."""
+    stretch = -(-len(series) // MOST_POINTS)
+    parts = [series[n : n + stretch] for n in range(0, len(series), stretch)]
+    known = [part[np.isfinite(part)] for part in parts]
+    return [float(f"{part.mean():.5g}") if len(part) else None for part in known]
+
+
+def _short_series(array: np.ndarray[Any, Any]) -> bool:
+    return array.ndim == 1 and 0 < len(array) <= 16 and array.dtype.kind in "fiu"
 
 
 def _facts(
@@ -286,7 +335,13 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, Any]", value)
-        return f"[array of {array.dtype}, {' x '.join(map(str, array.shape)) or 'one number'}]"
+        shape = " x ".join(map(str, array.shape)) or "one number"
+        listed = f": {', '.join(f'{x:.4g}' for x in array)}" if _short_series(array) else ""
+        return f"[array of {array.dtype}, {shape}{listed}]"
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[str, Any], value)
+        if any(isinstance(each, np.ndarray) for each in pairs.values()):
+            return "\n".join(f"{name}: {_text(each)}" for name, each in pairs.items())
     if isinstance(value, list | tuple):
         parts = cast(list[Any], value)
         if any(isinstance(part, str) for part in parts):

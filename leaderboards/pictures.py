@@ -34,7 +34,7 @@ def dots(ranking: Ranking, stem: Path) -> list[Path]:
     places = ranking.places[:MOST_ROWS]
     names = [visible(name, 48) for name in row_names([p.record for p in places])]
     record = ranking.record
-    with _figure(7.2, 1.5 + 0.34 * len(places)) as (figure, axes):
+    with figure_of(7.2, 1.5 + 0.34 * len(places)) as (figure, axes):
         for row, place in enumerate(places):
             _dot(axes, row, place.record)
             axes.annotate(
@@ -66,7 +66,7 @@ def dots(ranking: Ranking, stem: Path) -> list[Path]:
             fontsize=9,
             color=DIM,
         )
-        return _save(figure, stem)
+        return save_figure(figure, stem)
 
 
 def curve(run: Path, stem: Path) -> list[Path]:
@@ -78,7 +78,7 @@ def curve(run: Path, stem: Path) -> list[Path]:
     steps, rewards = _series(lines, "reward")
     if not steps:
         raise DataError(f"{run / 'metrics.jsonl'} holds no step with a reward")
-    with _figure(7.2, 4.0) as (figure, axes):
+    with figure_of(7.2, 4.0) as (figure, axes):
         axes.plot(steps, rewards, color=BLUE, alpha=0.25, linewidth=1)
         axes.plot(
             steps,
@@ -93,7 +93,7 @@ def curve(run: Path, stem: Path) -> list[Path]:
         axes.set_title(visible(run.name, 70), loc="left", fontsize=12, color=INK)
         axes.legend(frameon=False, fontsize=9, loc="best")
         axes.margins(x=0.02)
-        return _save(figure, stem)
+        return save_figure(figure, stem)
 
 
 def _evaluations(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -170,7 +170,7 @@ def _above(axes: Any) -> Any:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
+def figure_of(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """A figure of its own, without the state that pyplot shares."""
     need("matplotlib", "web", "drawing a picture")
     from matplotlib import rc_context
@@ -188,7 +188,7 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
         yield figure, axes
 
 
-def _save(figure: Any, stem: Path) -> list[Path]:
+def save_figure(figure: Any, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     with warnings.catch_warnings():  # names may hold letters that no font has; boxes stand there

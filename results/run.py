@@ -2,6 +2,7 @@
 
 manifest.json     command, settings, task, model, code and environment, with digests
 rollouts.jsonl    one line a rollout as it is judged; .zst once the run is complete
+rollouts.arrays   large arrays of the lines (histories, fields), each different one once
 report.json       the numbers, written when the run is complete
 """
 

@@ -31,7 +31,13 @@ MOST_BYTES = 256 << 20
 MOST_FILES = 2_000
 MOST_RECORDS = 100_000
 CHUNK = 1 << 20
-RUN_FILES = ("manifest.json", "report.json", "rollouts.jsonl", "rollouts.jsonl.zst")
+RUN_FILES = (
+    "manifest.json",
+    "report.json",
+    "rollouts.jsonl",
+    "rollouts.jsonl.zst",
+    "rollouts.arrays",
+)
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 MARKUP = re.compile(r"<[!/?a-zA-Z]|javascript:|data:text/html", re.I)
 

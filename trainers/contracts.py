@@ -28,7 +28,9 @@ from trainers import written
 from trainers.batch import Batch
 from trainers.learner import Learner
 from trainers.loop import Plan, Training, in_order
-from trainers.policies.text import TextPolicy, open_text
+from trainers.policies.forecast import open_forecast
+from trainers.policies.text import open_text
+from trainers.policy import Policy
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
 TOKENS = 4
@@ -94,7 +96,7 @@ def credit(recipe: Recipe, rewards: Sequence[float]) -> list[float]:
         metrics=(),
         reward={"correct": 1.0},
     )
-    run = Run(task=task, recipe=recipe, policies=Policies({"solver": _tiny()}))
+    run = Run(task=task, recipe=recipe, policies=Policies({"solver": _tiny(task)}))
     for stage in recipe.advantages:
         batch = stage(batch, run)
     return batch.advantages.mean(1).tolist()
@@ -185,7 +187,11 @@ LAWS: Mapping[str, Law] = {
 # -- their tools
 
 
-def _tiny() -> TextPolicy:
+def _tiny(task: Task) -> Policy:
+    """Of the family that reads the task's prompts."""
+    asked = task.prompt(next(example for split in SPLITS for example in task.examples(split)))
+    if isinstance(asked.messages[-1].content, Mapping):
+        return open_forecast("tiny", Sampling(max_tokens=TOKENS))
     return open_text("tiny", Sampling(max_tokens=TOKENS), dtype="float32", batch_size=64)
 
 
@@ -209,7 +215,7 @@ def _paid_by_digest(task: Task) -> Task:
 
 
 def _run(subject: Subject) -> tuple[Run, Learner]:
-    policy, recipe = _tiny(), subject.small
+    policy, recipe = _tiny(subject.task), subject.small
     run = Run(
         task=subject.task,
         recipe=recipe,
@@ -249,7 +255,7 @@ def _trained(
     subject: Subject, folder: Path, *, stop: bool = False
 ) -> tuple[list[torch.Tensor], dict[str, float]]:
     """Weights and logged numbers after two steps, or after the first."""
-    policy = _tiny()
+    policy = _tiny(subject.task)
     plan = Plan(dev_every=0, save_every=1, limit=8)
     training = Training(subject.task, subject.small, {"solver": policy}, folder, plan)
     training.stopping = stop

@@ -275,7 +275,7 @@ class Learner:
 
 def _backward(cost: Float[Tensor, ""], live: Live, *, always: bool = False) -> None:
     """Gradients of the weights, unless no step of the part has any: flat groups cost no pass."""
-    read = [x for x in (live.logprobs, live.entropy) if x.requires_grad]
+    read = [x for x in live.tensors() if x.requires_grad]
     slopes = torch.autograd.grad(cost, read, allow_unused=True, materialize_grads=True)
     if always or any(bool(slope.any()) for slope in slopes):
         torch.autograd.backward(read, list(slopes))

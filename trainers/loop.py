@@ -253,6 +253,7 @@ class Training:
     def _attempts(self, prompts: Sequence[Prompt]) -> list[Rollout]:
         """Rollouts of the prompts, inside the recipe's wrappers; IncompleteRun if none was made."""
         self.faults = []
+        self.run.tally.add("tokens/generated", 0)  # where experts answer, nothing is
         attempt: Attempt = self._play
         for wrapper in reversed(self.recipe.rollouts):
             attempt = wrapped(wrapper, attempt, self.run)

@@ -83,6 +83,15 @@ class CappedReinforce:
 
 
 @dataclass(frozen=True)
+class Reinforce:
+    """-A log pi: no ratio, no clipping. With A = 1 it is the loss of imitation."""
+
+    def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
+        """The cost of each step; its printed value measures nothing where advantages have signs."""
+        return -batch.advantages * live.logprobs.masked_fill(~batch.mask, 0.0)
+
+
+@dataclass(frozen=True)
 class KLToReference:
     """beta x KL(policy || reference) by one-sample estimators, d = log reference - log policy.
 

@@ -29,6 +29,15 @@ class Live:
     """Of the distribution of each step at that temperature, in nats, float32, with gradient."""
     mask: Bool[Tensor, "N T"]
     """True where the policy itself decided: False on padding and on what `resume` inserted."""
+    means: Float[Tensor, "N T"] | None = None
+    """Of the Gaussian that each step is drawn from, with gradient; None for discrete steps."""
+    spreads: Float[Tensor, "N T"] | None = None
+    """Its standard deviation."""
+
+    def tensors(self) -> list[Tensor]:
+        """All that a loss may read."""
+        found = (self.logprobs, self.entropy, self.means, self.spreads)
+        return [x for x in found if x is not None]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,23 @@ class HintOnFailure:
 
 
 @dataclass(frozen=True)
+class AnswerWithGold:
+    """Ask nobody: the task's own gold output, spelled in the policy's steps, is the attempt."""
+
+    def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
+        """One judged expert's rollout for each prompt."""
+        policy, task = run.policies["solver"], run.task
+        found: list[Rollout] = []
+        for prompt in prompts:
+            said = policy.spell(prompt, task.gold(prompt.example))
+            verdict = task.verify(prompt.example, said)
+            group = task.group(prompt.example)
+            turn = (prompt.but(rollouts=1), said)
+            found.append(Rollout((turn,), verdict, group, attempt=prompt.attempt, source="expert"))
+        return found
+
+
+@dataclass(frozen=True)
 class RefillFlatGroups:
     """Leave out groups whose scores are all the same, and ask new examples until none is missing.
 

@@ -82,6 +82,23 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Stairs:
+    """From `start` up by `rise` after every so many steps, and never above `top`: a curriculum."""
+
+    start: float
+    rise: float
+    every: int
+    top: float
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self, self.start, self.rise, self.top, self.every - 1)
+
+    def value(self, step: int) -> float:
+        """The number on the stairs."""
+        return min(self.start + self.rise * (step // self.every), self.top)
+
+
+@dataclass(frozen=True)
 class Exponential:
     """From `start` to `end` by the same factor at every step, then `end`."""
 

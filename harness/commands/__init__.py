@@ -25,6 +25,7 @@ NAMES = (
     "view",
     "doctor",
     "sandbox",
+    "forecasts",
 )
 """Every command is the function `run` of its module."""
 

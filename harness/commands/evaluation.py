@@ -271,7 +271,7 @@ def make_records(
                 reasons={name: count / len(solver) for name, count in sorted(reasons.items())},
                 values=[float(value) for value in values],
                 example_ids_digest=digest(ids),
-                cluster_of=[numbers[label] for label in labels] if grouped else [],
+                cluster_of=[numbers[label] for label in labels] if grouped and len(values) else [],
                 dtype=str(model.get("dtype", "")),
                 engine=str(model.get("engine", "")),
                 batch=int(model.get("batch", {}).get("rows", 0)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import registry
 from harness.commands import screen
-from harness.commands.opening import ModelOptions, open_model, open_text
+from harness.commands.opening import ModelOptions, open_forecast, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import UsageError
 from harness.models import Model, Sampling
@@ -169,10 +169,17 @@ def _made(folder: Path) -> Path:
 
 
 def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
-    """A text policy with float32 weights; bfloat16 is for what is computed with them."""
+    """A policy with float32 weights; bfloat16 is for what a text policy computes with them."""
     family, _, rest = spec.partition(":")
+    if family == "forecast" and rest:
+        return open_forecast(
+            rest, drawn, **({"seed": job.plan.seed} if rest in ("tiny", "small") else {})
+        )
     if family != "text" or not rest:
-        raise UsageError(f"'{spec}' cannot learn; text:PATH, text:smollm2 and text:tiny can")
+        raise UsageError(
+            f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, "
+            "forecast:PATH, forecast:tiny and forecast:small can"
+        )
     dtype = job.options.dtype
     if dtype == "auto":
         dtype = best_dtype(device_name(job.options.device))

@@ -13,6 +13,7 @@ from harness.types import Split, Task
 
 FAMILIES: Mapping[str, str] = {
     "text:PATH": "a causal language model: hub id, folder, adapter, .gguf; smollm2, tiny",
+    "forecast:PATH": "a network that forecasts series of numbers: tiny, small, folder",
     "served:NAME@URL": "any endpoint that speaks the OpenAI protocol",
     "replay:RUN": "the stored answers of a run",
     "gold": "what the task says is right",
@@ -57,7 +58,17 @@ def open_model(
         return _served(rest, sampling, options)
     if family == "text" and rest:
         return open_text(rest, sampling, options)
+    if family == "forecast" and rest:
+        return open_forecast(rest, sampling)
     raise UnknownName(spec, "models", [*FAMILIES, "text:smollm2", "text:tiny", *shipped])
+
+
+def open_forecast(rest: str, sampling: Sampling, **more: Any) -> Any:
+    """A forecasting policy; needs the extra `train`."""
+    need("torch", "train", f"forecast:{rest}")
+    from trainers.policies.forecast import open_forecast as open_policy
+
+    return open_policy(rest, sampling, **more)
 
 
 def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any) -> Any:

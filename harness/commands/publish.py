@@ -198,6 +198,7 @@ def _pictures(drawings: list[Drawing], output: Path, folder: Path, *, dry_run: b
 
     from harness.commands import screen
     from harness.errors import DataError
+    from leaderboards.forecast_pictures import of_records
     from leaderboards.pictures import FORMATS, curve, dots
 
     written: list[str] = []
@@ -213,6 +214,9 @@ def _pictures(drawings: list[Drawing], output: Path, folder: Path, *, dry_run: b
             if not dry_run:
                 dots(ranking, stem)
             written += [f"{stem}.{kind}" for kind in FORMATS]
+        forecasts = [place.record for ranking in drawing.rankings for place in ranking.places]
+        if not dry_run:
+            written += map(str, of_records(forecasts, folder))
     for metrics in sorted((output / "runs").glob("*/metrics.jsonl*")):
         stem = folder / metrics.parent.name
         try:

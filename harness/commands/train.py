@@ -204,4 +204,5 @@ def present(report: dict[str, Any], task: str) -> None:
             f"test {found['metric']} {found['value']:.4f} {between}, {found['examples']} examples"
         )
     print(f"the model is in {report['policy']}; score it with")
-    print(f"  harness eval {task} --model text:{report['policy']}")
+    family = report["model"].partition(":")[0]
+    print(f"  harness eval {task} --model {family}:{report['policy']}")

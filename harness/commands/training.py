@@ -181,7 +181,7 @@ def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> d
     question = Question(
         task=job.task, split="test", rollouts=test.rollouts, limit=test.limit, sampling=sampling
     )
-    spec = f"text:{trained.path / 'policy'}"
+    spec = f"{job.model.partition(':')[0]}:{trained.path / 'policy'}"
     outcome = carry_out(question, spec, job.options, command=command)
     outcome.require()
     return {**outcome.report, "run": str(outcome.folder.path)}

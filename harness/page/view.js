@@ -67,6 +67,33 @@ function shaded(parent, turn) {
   });
 }
 
+function plot(parent, drawn) {
+  for (const each of drawn) {
+    const figure = make("figure", parent, undefined, "plot");
+    visible(make("figcaption", figure), each.title);
+    for (const line of each.lines) {
+      const known = line.y.filter(y => y !== null);
+      const low = Math.min(...known), high = Math.max(...known), span = high - low || 1;
+      const row = make("div", figure);
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      svg.setAttribute("viewBox", "0 0 400 48");
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", line.name + " from " + low + " to " + high);
+      let path = "";
+      line.y.forEach((y, n) => {
+        if (y === null) return;
+        const x = line.y.length > 1 ? 2 + 396 * n / (line.y.length - 1) : 200;
+        path += (n && line.y[n - 1] !== null ? "L" : "M") + x.toFixed(1) + " " + (45 - 42 * (y - low) / span).toFixed(1);
+      });
+      const curve = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      curve.setAttribute("d", path);
+      svg.append(curve);
+      row.append(svg);
+      visible(make("span", row), line.name + " " + low + " to " + high);
+    }
+  }
+}
+
 function card(row, wanted) {
   const article = make("article", null, undefined, row.reason === "ok" ? "ok" : row.reason === "wrong" ? "wrong" : "");
   const head = make("h2", article);
@@ -88,6 +115,7 @@ function card(row, wanted) {
       visible(make("p", asked, undefined, "who"), speaker);
       block(asked, text, wanted, speaker);
     }
+    if (data.plots[turn.prompt]) plot(asked, data.plots[turn.prompt]);
     if (wanted && turn.asked.includes(wanted)) asked.open = true;
     if (turn.reasoning) {
       const thought = make("details", article);
@@ -99,6 +127,7 @@ function card(row, wanted) {
     visible(make("p", article, undefined, "who"), "completion \u00b7 " + steps + " \u00b7 " + how + (turn.note ? " \u00b7 " + turn.note : ""));
     if (at.shade.checked && turn.logprobs) shaded(article, turn);
     else block(article, turn.output, wanted, "completion");
+    if (turn.plots.length) plot(article, turn.plots);
   });
   return article;
 }

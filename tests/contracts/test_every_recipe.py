@@ -11,5 +11,8 @@ NAMES = [card.name for card in registry.cards("recipes")]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_the_contracts(name: str):
-    found = recipe_contracts(registry.recipe(name), registry.card("recipes", name), digits())
+    recipe = registry.recipe(name)
+    numbers = recipe.home.startswith("airquality/")  # asked in arrays, not in words
+    task = registry.task(recipe.home) if numbers else digits()
+    found = recipe_contracts(recipe, registry.card("recipes", name), task)
     assert [finding for finding in found if not finding.ok] == []

@@ -1,0 +1,106 @@
+"""`harness forecasts`: a run of forecasts by lead, station and month, with skill and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Flag = typer.Option
+SHOWN = ("n", "pss", "pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets")
+"""What a terminal has room for; --json has all."""
+
+
+def run(
+    place: Annotated[str, typer.Argument(metavar="RUN", help="its folder, or (part of) its id")],
+    pictures: Annotated[
+        Path | None, Flag("--pictures", help="a folder for diagrams as PNG and SVG")
+    ] = None,
+    output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
+    as_json: Annotated[bool, Flag("--json", help="the tables as JSON")] = False,
+) -> None:
+    """Take a run of forecasts apart: every score by lead, station and month, and skill."""
+    from harness.commands import screen
+    from results.run import find_run
+    from tasks._air_report import Cases
+
+    folder = find_run(place, output)
+    asks = folder.manifest.get("asks", {})
+    journal = folder.rollouts
+    cases = Cases.of(journal.read(), asks.get("settings", {}))
+    tables = {
+        "lead": scores_by(cases, cases.by_lead()),
+        "station": scores_by(cases, cases.by_station()),
+        "month": scores_by(cases, cases.by_month()),
+    }
+    skill = {lead: cases.skill(rows) for lead, rows in cases.by_lead().items()}
+    written = draw(cases, folder.path.name, pictures) if pictures is not None else []
+    if as_json:
+        screen.emit({"run": folder.path.name, **tables, "skill": skill, "files": written})
+        return
+    for name, table in tables.items():
+        columns = [c for c in next(iter(table.values())) if c in SHOWN]
+        rows = [[str(key), *(_shown(row[c]) for c in columns)] for key, row in table.items()]
+        screen.table(f"{folder.path.name}, by {name}", [name, *columns], rows)
+    references = [*next(iter(skill.values()))]
+    if references:
+        rows = [[str(key), *(_shown(each[r]) for r in references)] for key, each in skill.items()]
+        screen.table("skill (Heidke) against", ["lead", *references], rows)
+    for source, told in folder.manifest.get("environment", {}).get("data", {}).items():
+        print(f"{source}: {told}")
+    if journal.damaged:
+        screen.say(f"{journal.damaged} lines of {journal.path} could not be read")
+    for path in written:
+        print(f"wrote {path}")
+
+
+def scores_by(cases: Any, groups: dict[Any, list[int]]) -> dict[str, dict[str, float]]:
+    """Pairs and every score of each group; NaN where a score has no number."""
+    from harness.verification import EVENT_SCORES
+
+    found: dict[str, dict[str, float]] = {}
+    for key, rows in groups.items():
+        table = cases.table(rows)
+        scores = {name: float(score.of(table)) for name, score in EVENT_SCORES.items()}
+        found[str(key)] = {"n": float(table.n), **scores}
+    return found
+
+
+def draw(cases: Any, name: str, folder: Path) -> list[str]:
+    """Performance and reliability by lead, and each station's first lead with its alarms."""
+    import numpy as np
+
+    from harness.verification import far_ratio, pod
+    from leaderboards import forecast_pictures as pictures
+    from tasks._air_cases import EDGES
+
+    leads: dict[int, list[int]] = cases.by_lead()
+    tables = {lead: cases.table(rows) for lead, rows in leads.items()}
+    points = [
+        pictures.Operating(f"{lead} h", [1 - float(far_ratio(t))], [float(pod(t))])
+        for lead, t in tables.items()
+    ]
+    written = pictures.performance(points, folder / "performance", name)
+    found = {f"{lead} h": cases.reliability(rows) for lead, rows in leads.items()}
+    written += pictures.reliability_diagram(found, folder / "reliability", name)
+    first = min(leads)
+    for station, rows in cases.by_station().items():
+        shown = sorted((n for n in rows if cases.lead[n] == first), key=cases.target)
+        if not shown or min(cases.observed[n] for n in shown) < 0:
+            continue  # told in words: there is no series
+        said = np.array([cases.forecast[n] for n in shown])
+        written += pictures.alarms(
+            [str(cases.target(n)) for n in shown],
+            np.array([cases.observed[n] for n in shown]),
+            np.where(said < 0, np.nan, said),
+            EDGES[cases.pollutant][cases.event - 1],
+            folder / f"alarms-{station}",
+        )
+    return list(map(str, written))
+
+
+def _shown(value: float) -> str:
+    if value != value:
+        return "none"
+    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

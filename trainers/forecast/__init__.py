@@ -1,0 +1,1 @@
+"""forecast: the parts of the forecasting policies."""
