@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.errors import UsageError
 from harness.types import Completion, Example, Prompt, Split, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,19 @@ class Costly(Protocol):
     @property
     def costs(self) -> Mapping[str, Any]:
         """So far."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to vectors whose products are cosines."""
+
+    name: str
+    """Of all that fixes its vectors: weights, length, pooling."""
+    width: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, width), each of length 1."""
         ...
 
 
