@@ -3,7 +3,7 @@
 All similarities lie in [0, 1], are symmetric, and take None (nothing was said) for a text that is
 like no other. n examples form a set and have g answers each, o_ij. The agreement of an answer is
 
-    r_ij = mean over u != i and all m of s(o_ij, o_um)
+    r_ij = mean over u != i of the mean over m of s(o_ij, o_um)
 
 so answers to the very same prompt do not count: else a mode that has collapsed would agree with
 itself. In a set of one, agreement is 0: there is nobody to agree with.
@@ -69,8 +69,8 @@ def token_f1(a: str, b: str) -> float:
 def bleu(hypothesis: str, reference: str, order: int = 4, smoothing: Smoothing = "none") -> float:
     """Sentence BLEU of one direction: geometric mean of n-gram precisions times brevity penalty.
 
-    none: 0 where an order has no match, or the hypothesis no n-gram of it. exp: as sacrebleu, orders
-    that the hypothesis is too short for are left out, and the k-th without a match counts 1 / 2^k.
+    Orders that the hypothesis is too short for are left out. Where an order has no match: none gives
+    0; exp lets the k-th such order count 1 / 2^k matches, as sacrebleu does.
     """
     said, wanted = tokens(hypothesis), tokens(reference)
     logs: list[float] = []
@@ -78,7 +78,7 @@ def bleu(hypothesis: str, reference: str, order: int = 4, smoothing: Smoothing =
     for n in range(1, order + 1):
         grams = Counter(_grams(said, n))
         total = grams.total()
-        if total == 0 and smoothing == "exp":
+        if total == 0:
             break
         matched = (grams & Counter(_grams(wanted, n))).total()
         if matched == 0:
@@ -144,19 +144,16 @@ def jaccard(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 def agreement(rows: Sequence[Sequence[Text]], similarity: Similarity) -> list[list[float]]:
     """r_ij for a set: rows are its examples, columns their answers; rows may differ in length."""
     sums = [[0.0] * len(row) for row in rows]
-    counts = [sum(len(other) for other in rows) - len(row) for row in rows]
+    said = [row for row in rows if row]
     known: dict[tuple[Text, Text], float] = {}
     for i, u in combinations(range(len(rows)), 2):
         for j, one in enumerate(rows[i]):
             for m, other in enumerate(rows[u]):
                 if (one, other) not in known:
                     known[one, other] = known[other, one] = like(one, other, similarity)
-                sums[i][j] += known[one, other]
-                sums[u][m] += known[one, other]
-    return [
-        [total / count if count else 0.0 for total in row]
-        for row, count in zip(sums, counts, strict=True)
-    ]
+                sums[i][j] += known[one, other] / len(rows[u])
+                sums[u][m] += known[one, other] / len(rows[i])
+    return [[total / max(len(said) - 1, 1) for total in row] for row in sums]
 
 
 def mean_pairwise(values: Sequence[Text], similarity: Similarity) -> float:

@@ -49,6 +49,8 @@ class Searcher:
 
     name: str
     task: Task
+    search: str
+    """Its retriever."""
     independent = True
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
@@ -64,17 +66,27 @@ class Searcher:
 
     @property
     def _retriever(self) -> Retriever:
-        return retriever(self.name, self.task.settings["corpus"])
+        return retriever(self.search, self.task.settings["corpus"])
+
+
+SEARCHERS: Mapping[str, str] = {
+    "bm25": "bm25-library",
+    "bm25-fixed": "bm25",
+    "minilm": "minilm",
+    "hybrid": "hybrid",
+}
+"""Models of these names, and their retrievers."""
 
 
 def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searcher:
-    """The retriever as a model; UsageError for a task that asks for answers in words."""
+    """The model of that name; UsageError for a task that asks for answers in words."""
     if task.settings.get("answers") != "rankings":
         raise UsageError(
             f"{name} ranks passages and {task.name} asks for answers in words: choose the retriever "
-            f"with {task.name.partition('+')[0]}+retriever={name}, or measure it on ragqa/retrieval"
+            f"with {task.name.partition('+')[0]}+retriever={SEARCHERS[name]}, or measure it on "
+            "ragqa/retrieval"
         )
-    return Searcher(name, task)
+    return Searcher(name, task, SEARCHERS[name])
 
 
 # -- judging

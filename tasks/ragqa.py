@@ -70,9 +70,4 @@ def open_member(name: str) -> Task:
 
 
 TASKS: list[Any] = [open_member(name) for name in MEMBERS]
-MODELS: Mapping[str, Any] = {
-    "bm25": partial(search.searcher, "bm25-library"),
-    "bm25-fixed": partial(search.searcher, "bm25"),
-    "minilm": partial(search.searcher, "minilm"),
-    "hybrid": partial(search.searcher, "hybrid"),
-}
+MODELS: Mapping[str, Any] = {name: partial(search.searcher, name) for name in search.SEARCHERS}

@@ -145,7 +145,9 @@ def test_similarities_are_symmetric_bounded_and_defined(name: str):
 
 def test_what_was_not_said_is_like_nothing():
     assert like(None, None, exact) == 0
-    assert agreement([[None, None], [None, "a"], ["a", None]], exact) == [[0, 0], [0, 0.25], [0.25, 0]]
+    rows = [[None, None], [None, "a"], ["a", None]]
+    assert agreement(rows, exact) == [[0, 0], [0, 0.25], [0.25, 0]]
+    assert agreement([[], ["a"], ["a"]], exact) == [[], [1], [1]]
     assert matrix([None, "b", "B"], exact) == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
 
 
