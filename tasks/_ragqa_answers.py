@@ -99,7 +99,7 @@ def by_example(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
 
 
 def compare(rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
-    """How far each answer agrees with those to the other phrasings; what the whole set got right."""
+    """How far answers agree with those to other phrasings; what the whole set got right."""
     rows = list(by_example(rollouts).values())
     answers = [[each.verdict.answer for each in row] for row in rows]
     right = 1.0

@@ -162,11 +162,11 @@ def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
         lines = "; ".join(f"{passage.title} {passage.text}" for passage in ordered)
         return Prompt(example, (Message("user", f"{lines}; {question}"),))
     listed = "\n".join(
-        f"[{number}] {passage.title}: {_cut(passage.text)}" for number, passage in enumerate(shown, 1)
+        f"[{number}] {passage.title}: {_cut(passage.text)}"
+        for number, passage in enumerate(shown, 1)
     )
     asked = (
-        f"{listed}\n\nQuestion: {question}\n"
-        "Answer with a short phrase inside <answer></answer>."
+        f"{listed}\n\nQuestion: {question}\nAnswer with a short phrase inside <answer></answer>."
     )
     return Prompt(example, (Message("user", asked),))
 

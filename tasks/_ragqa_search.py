@@ -82,8 +82,8 @@ def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searche
     """The model of that name; UsageError for a task that asks for answers in words."""
     if task.settings.get("answers") != "rankings":
         raise UsageError(
-            f"{name} ranks passages and {task.name} asks for answers in words: choose the retriever "
-            f"with {task.name.partition('+')[0]}+retriever={SEARCHERS[name]}, or measure it on "
+            f"{name} ranks passages and {task.name} asks for answers in words: choose the "
+            f"retriever with {task.name.partition('+')[0]}+retriever={SEARCHERS[name]}, or measure it on "
             "ragqa/retrieval"
         )
     return Searcher(name, task, SEARCHERS[name])
@@ -109,9 +109,7 @@ def verify(example: Example, completion: Completion) -> Verdict:
     scores = dict.fromkeys(measures, 0.0)
     if found:
         run = {id: float(len(found) - place) for place, id in enumerate(found)}
-        told = ir.calc_aggregate(
-            list(measures.values()), {"q": dict.fromkeys(gold, 1)}, {"q": run}
-        )
+        told = ir.calc_aggregate(list(measures.values()), {"q": dict.fromkeys(gold, 1)}, {"q": run})
         scores = {name: float(told[measure]) for name, measure in measures.items()}
     if not found:
         return Verdict(scores, None, "no_answer", "no list of passage ids")

@@ -18,9 +18,7 @@ WIKI = Source(file="rag/corpus.jsonl.gz", columns=("title", "text"))
 GROUPS = Source(
     file="rag/paraphrase_groups.jsonl.gz", columns=("paraphrases", "answers", "passage")
 )
-HOTPOTQA = Source(
-    file="rag/hotpotqa_200.jsonl.gz", columns=("question", "answers", "supporting")
-)
+HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl.gz", columns=("question", "answers", "supporting"))
 SUPPORTED: Mapping[str, Source] = {
     "hotpotqa": HOTPOTQA,
     "2wiki": replace(HOTPOTQA, file="rag/2wiki_164.jsonl.gz"),

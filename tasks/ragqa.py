@@ -1,4 +1,4 @@
-"""ragqa: one question in six wordings, answered from retrieved passages: does the answer stay the same?
+"""ragqa: does the answer stay the same when a question over retrieved passages is put otherwise?
 
 Data     A set is a question in its phrasings, which mean the same by construction (templates; an
          example says which). `paraphrase` asks for facts of an invented world, `miniature` for

@@ -1,7 +1,7 @@
 """Ways to ask for a fact: six that training may see and six that only the test asks.
 
-`{s}` is the subject. Both halves ask for the same thing by construction, in other words; no template
-stands in both.
+`{s}` is the subject. Both halves ask for the same thing by construction, in other words; no
+template stands in both.
 """
 
 from __future__ import annotations

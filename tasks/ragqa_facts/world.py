@@ -103,7 +103,9 @@ def subjects() -> tuple[Subject, ...]:
     towns = _distinct(lambda: _name(draw, 3), COUNT)
     titles = [f"The {a} {n}" for a in ADJECTIVES for n in NOUNS]
     films = draw.sample(titles, COUNT)
-    firms = _distinct(lambda: f"{_name(draw, 2)} {draw.choice(['Works', 'Brothers', 'Mills'])}", COUNT)
+    firms = _distinct(
+        lambda: f"{_name(draw, 2)} {draw.choice(['Works', 'Brothers', 'Mills'])}", COUNT
+    )
     made: list[Subject] = []
     for number in range(COUNT):
         made += [

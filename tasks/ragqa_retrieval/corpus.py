@@ -38,7 +38,7 @@ class Retriever(Protocol):
         ...
 
     def search(self, questions: Sequence[str], k: int) -> list[list[str]]:
-        """Ids of the first k passages for each question, the best first; fewer in a small corpus."""
+        """Ids of the k best passages for each question, best first; fewer in a small corpus."""
         ...
 
 

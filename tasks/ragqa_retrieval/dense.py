@@ -1,4 +1,4 @@
-"""Dense retrieval: passages and questions as unit vectors, ranked by cosine; vectors in the cache."""
+"""Dense retrieval: passages and questions as unit vectors, ranked by cosine; vectors are cached."""
 
 from __future__ import annotations
 

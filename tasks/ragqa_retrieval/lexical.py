@@ -1,4 +1,4 @@
-"""BM25 by bm25s: lucene's variant, English stop words, Snowball stems, memory-mapped from the cache.
+"""BM25 by bm25s: lucene's variant, English stop words, Snowball stems, mapped from the cache.
 
 Tokens are those of `bm25s.tokenize` (two word characters at least, lower case), read in one pass
 into flat arrays: a million passages are indexed in a part of the memory that lists would take.
@@ -39,8 +39,8 @@ class BM25:
 
     corpus: Corpus
     ties: Ties = "id"
-    """`id`: equal scores in the order of ids, the same everywhere. `library`: as bm25s selects them,
-    which depends on NumPy's partition and so on the processor."""
+    """`id`: equal scores in the order of ids, the same everywhere. `library`: as bm25s selects
+    them, which depends on NumPy's partition and so on the processor."""
     cache: Path | None = None
     """None: the user's."""
 
@@ -88,7 +88,7 @@ class Index:
 
     @staticmethod
     def cached(passages: Iterable[Passage], digest: str, cache: Path | None = None) -> Index:
-        """The index of the passages of that digest, mapped from the cache; built if it is not there."""
+        """The index of the passages of that digest, mapped from the cache; built at first."""
         bm25s = need("bm25s", "rag", "retrieval by BM25")
         key = {"corpus": digest, "bm25s": bm25s.__version__, "layout": LAYOUT, "k1": K1, "b": B}
 

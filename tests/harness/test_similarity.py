@@ -1,4 +1,4 @@
-"""Similarities against worked numbers and independent implementations; agreement of sets by hand."""
+"""Similarities against worked numbers and other implementations; agreement of sets by hand."""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ def test_rewards_and_advantages_of_the_worked_example():
 
 
 def test_a_fixed_widest_gap_saturates():
-    found = rewards(PayInformation(helpfulness=0.0, stability=1.0, max_gap=math.log(8)), three_sets())
+    found = rewards(
+        PayInformation(helpfulness=0.0, stability=1.0, max_gap=math.log(8)), three_sets()
+    )
     assert_close(found[4], tensor(1 - 0.554518 / math.log(8)), atol=1e-6, rtol=0)
     narrow = rewards(PayInformation(helpfulness=0.0, stability=1.0, max_gap=0.1), three_sets())
     assert narrow.min().item() == 0

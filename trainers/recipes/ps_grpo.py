@@ -4,7 +4,7 @@ Idea     A set is one question in n phrasings, asked g times each. An attempt is
          its answer is to the answers to the other phrasings, and for being right; it is credited
          within its own phrasing, so that no phrasing gains for being easy.
 Formula  r_ij = alpha x 1/(kappa s) sum over u in K_ij, m in M_u of sim(o_ij, o_um) + gamma f1_ij,
-         K_ij: kappa phrasings drawn from those that are not i, M_u: s answers drawn from the g of u.
+         K_ij: kappa phrasings drawn from those that are not i, M_u: s answers drawn from u's g.
          A_ij = (r_ij - mean_i) / (std_i + eps), over the g attempts at phrasing i.
          alpha: PayAgreement.weight. gamma: WeighScores, the task's reward. sim:
          PayAgreement.similarity. kappa, s: PayAgreement.phrasings and .rollouts; None takes all,
@@ -77,7 +77,9 @@ class PayAgreement:
     ) -> list[tuple[int, float, int]]:
         """Row, agreement and number of comparisons of each rollout of a set."""
         # numbered by attempt: the order of a batch decides nothing
-        order = [sorted(members[id], key=lambda row: rollouts[row].attempt) for id in sorted(members)]
+        order = [
+            sorted(members[id], key=lambda row: rollouts[row].attempt) for id in sorted(members)
+        ]
         if self.phrasings is None and self.rollouts is None:
             exact = agreement(
                 [[_said(rollouts[row]) for row in rows] for rows in order],
