@@ -69,8 +69,8 @@ def token_f1(a: str, b: str) -> float:
 def bleu(hypothesis: str, reference: str, order: int = 4, smoothing: Smoothing = "none") -> float:
     """Sentence BLEU, one way: geometric mean of n-gram precisions times brevity penalty.
 
-    Orders that the hypothesis is too short for are left out. Where an order has no match: none gives
-    0; exp lets the k-th such order count 1 / 2^k matches, as sacrebleu does.
+    Orders that the hypothesis is too short for are left out. Where an order has no match, none
+    gives 0, and exp lets the k-th such order count 1 / 2^k matches, as sacrebleu does.
     """
     said, wanted = tokens(hypothesis), tokens(reference)
     logs: list[float] = []

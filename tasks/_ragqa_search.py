@@ -81,10 +81,10 @@ SEARCHERS: Mapping[str, str] = {
 def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searcher:
     """The model of that name; UsageError for a task that asks for answers in words."""
     if task.settings.get("answers") != "rankings":
+        instead = f"{task.name.partition('+')[0]}+retriever={SEARCHERS[name]}"
         raise UsageError(
             f"{name} ranks passages and {task.name} asks for answers in words: choose the "
-            f"retriever with {task.name.partition('+')[0]}+retriever={SEARCHERS[name]}, or measure it on "
-            "ragqa/retrieval"
+            f"retriever with {instead}, or measure it on ragqa/retrieval"
         )
     return Searcher(name, task, SEARCHERS[name])
 

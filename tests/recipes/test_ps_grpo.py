@@ -1,4 +1,4 @@
-"""ps_grpo by hand: its sheet's rewards, the estimate's mean, and the limits that its card states."""
+"""ps_grpo by hand: its sheet, the mean of its estimate, and the limits that its card states."""
 
 from __future__ import annotations
 
