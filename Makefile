@@ -4,7 +4,8 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
+.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning rag \
+  bench-retrieval \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -59,6 +60,13 @@ learning: $(READY)
 
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
+
+# Does training for agreement make answers agree? Killed, it goes on where it was.
+rag: $(READY)
+	$(BIN)/python tests/bench/rag.py
+
+bench-retrieval: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/retrieval.py --write results/bench_retrieval.md
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
