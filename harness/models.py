@@ -131,7 +131,8 @@ class Chance:
 
         for number, prompt in enumerate(prompts):
             rng = np.random.default_rng(row_seed(self.sampling.seed, prompt))
-            others = [e for e in self.examples if e.id != prompt.example.id] or self.examples
+            own = self.task.set(prompt.example)
+            others = [e for e in self.examples if self.task.set(e) != own] or self.examples
             other = others[int(rng.integers(len(others)))]
             yield number, Completion(self.task.gold(other), steps=1)
 

@@ -1,7 +1,7 @@
 """similarity: how alike two short texts are, and how far the answers to one set of prompts agree.
 
-All similarities lie in [0, 1], are symmetric, and take None (nothing was said) for a text that is
-like no other. n examples form a set and have g answers each, o_ij. The agreement of an answer is
+All similarities lie in [0, 1] and are symmetric but for ONE_WAY; None (nothing was said) is like no
+text. n examples form a set and have g answers each, o_ij. The agreement of an answer is
 
     r_ij = mean over u != i of the mean over m of s(o_ij, o_um)
 
@@ -19,7 +19,8 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import combinations
+from functools import partial
+from itertools import combinations, permutations
 from typing import Literal
 
 Text = str | None
@@ -127,6 +128,13 @@ SIMILARITIES: Mapping[str, Similarity] = {
 """By name. bleu1 and bleu2 are unsmoothed; bleu4 is sacrebleu's sentence BLEU, lower-cased."""
 
 
+ONE_WAY: Mapping[str, Similarity] = {
+    "bleu1_one_way": partial(bleu, order=1),
+    "bleu2_one_way": partial(bleu, order=2),
+}
+"""Not symmetric: the first text is the hypothesis, as in the rewards of PS-GRPO."""
+
+
 def like(a: Text, b: Text, similarity: Similarity) -> float:
     """The similarity of two texts, of which either may be missing."""
     return 0.0 if a is None or b is None else similarity(a, b)
@@ -146,13 +154,14 @@ def agreement(rows: Sequence[Sequence[Text]], similarity: Similarity) -> list[li
     sums = [[0.0] * len(row) for row in rows]
     said = [row for row in rows if row]
     known: dict[tuple[Text, Text], float] = {}
-    for i, u in combinations(range(len(rows)), 2):
+    for i, u in permutations(range(len(rows)), 2):
         for j, one in enumerate(rows[i]):
-            for m, other in enumerate(rows[u]):
+            for other in rows[u]:
                 if (one, other) not in known:
-                    known[one, other] = known[other, one] = like(one, other, similarity)
+                    known[one, other] = like(one, other, similarity)
+                    if similarity not in ONE_WAY.values():
+                        known[other, one] = known[one, other]
                 sums[i][j] += known[one, other] / len(rows[u])
-                sums[u][m] += known[one, other] / len(rows[i])
     return [[total / max(len(said) - 1, 1) for total in row] for row in sums]
 
 

@@ -69,7 +69,7 @@ def verify(example: Example, completion: Completion) -> Verdict:
     scores = {
         "correct": float(correct),
         "f1": f1,
-        "found": float(example.target["passage"] in example.inputs["passages"]),
+        "found": float(any(id in example.inputs["passages"] for id in example.target["gold"])),
         "refused": float(refused),
         "tagged": float(in_tags),
     }

@@ -11,6 +11,7 @@ from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task
 from harness.errors import UsageError
 from harness.metrics import mean, share
 from tasks import _ragqa_answers as answers
+from tasks import _ragqa_open as public
 from tasks import _ragqa_sets as sets
 from tasks._ragqa_search import CORPORA, RETRIEVERS, retriever
 from tasks._settings import choice
@@ -23,12 +24,15 @@ MOST = 50
 """Passages in a prompt."""
 DEFAULTS = {"level": "end_to_end", "retriever": "bm25", "k": "3", "cosine": "none"}
 SMALL = {**DEFAULTS, "k": "2"}
+NOISE = {**DEFAULTS, "questions": "hotpotqa"}
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "paraphrase": ("almanac", sets.almanac),
     "miniature": ("miniature", sets.small),
     "wiki": ("wikipedia", sets.groups),
+    **{name: ("wikipedia", partial(public.questions, name)) for name in sets.SUPPORTED},
+    **{name: ("", partial(public.questions, name)) for name in public.CLOSED},
 }
-"""Corpus and questions of each member."""
+"""Corpus and questions by name; no corpus: asked without passages."""
 
 METRICS: tuple[Metric, ...] = (
     mean("all_correct"),
@@ -60,7 +64,8 @@ ATTRIBUTION: tuple[Metric, ...] = tuple(
 class Member:
     """What fixes a member's questions and prompts."""
 
-    member: str
+    questions: str
+    """A name of SETS."""
     level: str
     retriever: str
     k: int
@@ -71,18 +76,20 @@ class Member:
 
     def corpus(self) -> str:
         """Its name."""
-        return SETS[self.member][0]
+        return SETS[self.questions][0]
 
 
 def answered(name: str, settings: Mapping[str, str]) -> Task:
     """A member with its settings; UsageError or UnknownName for one that makes no sense."""
-    member = name.partition("/")[2].partition("+")[0]
+    asked = name.partition("/")[2].partition("+")[0]
+    if "questions" in settings:
+        asked = choice(settings, "questions", public.NAMES)
     choice(settings, "level", LEVELS)
     choice(settings, "cosine", ("none", "minilm"))
     if settings["level"] == "attribution" and settings["cosine"] != "none":
         raise UsageError(f"{name}: attribution is told by token F1 and classes, not by cosine")
     which = Member(
-        member,
+        asked,
         settings["level"],
         choice(settings, "retriever", tuple(RETRIEVERS)),
         depth(settings["k"]),
@@ -104,9 +111,16 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         compare=answers.comparison(settings),
         set=sets.set_of,
         reasons=answers.REASON_WORDS,
-        source="generated" if which.corpus() != "wikipedia" else sets.GROUPS.place,
-        settings={**settings, "corpus": which.corpus()},
+        source=_source(which),
+        settings={**settings, "corpus": which.corpus() or "none"},
     )
+
+
+def _source(which: Member) -> str:
+    if which.corpus() in ("almanac", "miniature"):
+        return "generated"
+    questions = which.questions
+    return (sets.GROUPS if questions == "wiki" else public.source(questions)).place
 
 
 def depth(text: str) -> int:
@@ -118,12 +132,13 @@ def depth(text: str) -> int:
 
 @lru_cache(maxsize=32)
 def _examples(which: Member, split: Split) -> tuple[Example, ...]:
-    corpus, questions = SETS[which.member]
+    corpus, questions = SETS[which.questions]
     asked = questions(split)
-    if not asked:
-        return ()
-    CORPORA[corpus]().check_known((id for each in asked for id in each.gold), which.member)
-    found = retriever(which.retriever, corpus).search([each.question for each in asked], which.k)
+    found: list[list[str]] = [[]] * len(asked)
+    if asked and corpus:
+        CORPORA[corpus]().check_known((id for each in asked for id in each.gold), which.questions)
+        searched = [each.question for each in asked]
+        found = retriever(which.retriever, corpus).search(searched, which.k)
     first: dict[str, list[str]] = {}
     for each, passages in zip(asked, found, strict=True):
         first.setdefault(each.set, passages)
@@ -154,10 +169,9 @@ def dialogue(opening: Prompt, which: Member) -> Dialogue:
 
 
 def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
-    corpus = CORPORA[which.corpus()]()
     question = example.inputs["question"]
-    shown = [corpus.by_id[id] for id in ids]
-    if which.member == "miniature":
+    shown = [CORPORA[which.corpus()]().by_id[id] for id in ids]
+    if which.questions == "miniature":
         ordered = sorted(shown, key=lambda passage: passage.id)  # the place tells nothing
         lines = "; ".join(f"{passage.title} {passage.text}" for passage in ordered)
         return Prompt(example, (Message("user", f"{lines}; {question}"),))
@@ -165,9 +179,8 @@ def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
         f"[{number}] {passage.title}: {_cut(passage.text)}"
         for number, passage in enumerate(shown, 1)
     )
-    asked = (
-        f"{listed}\n\nQuestion: {question}\nAnswer with a short phrase inside <answer></answer>."
-    )
+    form = "Answer with a short phrase inside <answer></answer>."
+    asked = "\n\n".join(filter(None, (listed, f"Question: {question}\n{form}")))
     return Prompt(example, (Message("user", asked),))
 
 
@@ -177,4 +190,4 @@ def _cut(text: str) -> str:
 
 def _gold(which: Member, example: Example) -> str:
     answer = str(example.target["answers"][0])
-    return answer if which.member == "miniature" else f"<answer>{answer}</answer>"
+    return answer if which.questions == "miniature" else f"<answer>{answer}</answer>"

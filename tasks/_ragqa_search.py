@@ -37,9 +37,13 @@ RETRIEVERS: Mapping[str, Callable[[Corpus], Retriever]] = {
 }
 
 
-@lru_cache(maxsize=8)
 def retriever(name: str, corpus: str) -> Retriever:
     """The retriever over the corpus, ready to search; built or mapped at its first question."""
+    return _retriever(name, corpus, CORPORA[corpus]().digest)
+
+
+@lru_cache(maxsize=8)
+def _retriever(name: str, corpus: str, digest: str) -> Retriever:
     return RETRIEVERS[name](CORPORA[corpus]())
 
 

@@ -44,7 +44,7 @@ class Asked:
 
     def example(self, inputs: Mapping[str, object]) -> Example:
         """As tasks hold it."""
-        target = {"answers": list(self.answers), "passage": self.gold[0], "gold": list(self.gold)}
+        target = {"answers": list(self.answers), "gold": list(self.gold)}
         told = {"question": self.question, "phrasing": self.phrasing, **inputs}
         return Example(f"{self.set}/{self.number}", told, target, {"set": self.set})
 
@@ -105,13 +105,13 @@ def grouped(rows: Sequence[Mapping[str, object]]) -> tuple[Asked, ...]:
     """Rows of paraphrases as sets; DataError for a set of one, or a phrasing that comes twice."""
     found: list[Asked] = []
     for row in rows:
-        phrased = [str(each) for each in _list(row["paraphrases"])]
+        phrased = [str(each) for each in listed(row["paraphrases"])]
         if len(set(phrased)) < max(len(phrased), 2):
             raise DataError(
                 f"{row['id']} has {len(phrased)} phrasings, {len(set(phrased))} of them different: "
                 "a set needs two different ones at least, and none twice"
             )
-        answers = tuple(str(each) for each in _list(row["answers"]))
+        answers = tuple(str(each) for each in listed(row["answers"]))
         for number, question in enumerate(phrased):
             gold = (str(row["passage"]),)
             found.append(Asked(str(row["id"]), number, question, answers, gold, "template"))
@@ -127,15 +127,16 @@ def supported(name: str, split: Split) -> tuple[Asked, ...]:
             str(row["id"]),
             0,
             str(row["question"]),
-            tuple(map(str, _list(row["answers"]))),
-            tuple(map(str, _list(row["supporting"]))),
+            tuple(map(str, listed(row["answers"]))),
+            tuple(map(str, listed(row["supporting"]))),
             "given",
         )
         for row in load(SUPPORTED[name]).rows
     )
 
 
-def _list(value: object) -> list[object]:
+def listed(value: object) -> list[object]:
+    """The value as a list; a single one as a list of one."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

@@ -2,10 +2,11 @@
 
 Data     A set is a question in its phrasings, which mean the same by construction (templates; an
          example says which). `paraphrase` asks for facts of an invented world, `miniature` for
-         counts in one line each; both with a corpus of their own, made here. `wiki` and
-         `retrieval` have 357 sets over 12,086 passages of Wikipedia, `rag/` below HARNESS_DATA
-         (CC BY-SA 4.0), test only; the questions with several hops likewise. Templates of the test
-         split are not in train or dev, and neither are its subjects.
+         counts in one line each; both with a corpus of their own, made here. `wiki` and `retrieval`
+         have 357 sets over 12,086 passages of Wikipedia, `rag/` below HARNESS_DATA (CC BY-SA 4.0),
+         test only; so are the public questions of `noise`, HotpotQA, 2Wiki, MuSiQue, TriviaQA,
+         PopQA and NQ-open (the last three also from their hubs). Templates of the test split are
+         not in train or dev, and neither are its subjects.
 Scores   correct: the answer is an alias, after SQuAD's normalization. f1: token F1 with the best
          alias. agreement: mean token F1 with the answers to the other phrasings of the set
          (agreement_bleu1, agreement_rouge_l: by other similarities). same_class: share of those
@@ -27,10 +28,12 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)
          k          passages in a prompt
          cosine     minilm also compares answers by the cosine of their vectors
-         questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique
+         questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of noise: the last three,
+                    and without passages triviaqa, popqa, nq_open
 Members  paraphrase  short facts of an invented world, six phrasings each; for training too
          miniature   numbers in a line each, six phrasings each; for models that know nothing
          wiki        short facts over passages of Wikipedia, six phrasings each
+         noise       public questions in other casing, with slips and politeness; several hops
          retrieval   rank the passages of Wikipedia for the phrasings of wiki
          lookup      rank the passages of the invented world
 """
@@ -52,6 +55,7 @@ MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
     "paraphrase": (members.answered, members.DEFAULTS),
     "miniature": (members.answered, members.SMALL),
     "wiki": (members.answered, members.DEFAULTS),
+    "noise": (members.answered, members.NOISE),
     "retrieval": (search.retrieval, search.RETRIEVAL),
     "lookup": (search.lookup, search.LOOKUP),
 }

@@ -37,24 +37,29 @@ def test_exact_rewards_of_the_films():
     assert_close(found, tensor([1 / 3, 1 / 3, 0.0]), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("similarity", "total", "signs"),
-    [
-        ("bleu1", 2.884199, [1, -1, 1, -1, 1, -1]),
-        ("bleu2", 2.124356, [1, -1, 1, -1, -1, 1]),
-    ],
-)
-def test_rewards_of_the_capital_credit_within_each_phrasing(similarity, total, signs):
-    """Both ways keep the sheet's mean; the choice of the order turns the last row's sign."""
-    stage = PayAgreement(similarity=similarity, phrasings=None, rollouts=None)
-    recipe = RECIPE.but(rewards=(stage,))
-    batch = set_batch(CAPITAL)
-    run = a_run(recipe)
-    batch = stage(batch, run)
-    assert batch.rewards.sum().item() == pytest.approx(total, abs=2e-6)
-    found = credited(recipe, batch, run).advantages[:, 0]
-    assert_close(found, tensor(signs, dtype=torch.float32), atol=2e-2, rtol=0)
+SHEET = {
+    "bleu1_one_way": [0.687500, 0.121801, 0.687500, 0.262466, 0.524932, 0.500000],
+    "bleu2_one_way": [0.603553, 0.000000, 0.603553, 0.103422, 0.358266, 0.455615],
+}
+SIGNS = {"bleu1": [1, -1, 1, -1, 1, -1], "bleu2": [1, -1, 1, -1, -1, 1]}
+
+
+@pytest.mark.parametrize("name", SHEET)
+def test_rewards_of_the_capital(name):
+    run = a_run(RECIPE)
+    batch = PayAgreement(similarity=name, phrasings=None, rollouts=None)(set_batch(CAPITAL), run)
+    assert_close(batch.rewards[:, 0], tensor(SHEET[name]), atol=1e-6, rtol=0)
     assert run.tally.numbers()["agreement/comparisons"] == 3 * 2 * 4
+
+
+@pytest.mark.parametrize("name", [*SHEET, *SIGNS])
+def test_credit_is_given_within_each_phrasing(name):
+    """The choice of the order turns the sign of the last row."""
+    recipe = RECIPE.but(rewards=(PayAgreement(similarity=name, phrasings=None, rollouts=None),))
+    batch = recipe.rewards[0](set_batch(CAPITAL), a_run(recipe))
+    found = credited(recipe, batch).advantages[:, 0]
+    signs = tensor(SIGNS[name.removesuffix("_one_way")], dtype=torch.float32)
+    assert_close(found, signs, atol=1e-2, rtol=0)
 
 
 def test_alpha_and_gamma_weigh_agreement_and_accuracy():

@@ -52,7 +52,7 @@ def played(task: Task, model: Any, limit: int = 6, rollouts: int = 1) -> list[Ro
 
 
 def fact(*names: str) -> Example:
-    target = {"answers": list(names), "passage": "p", "gold": ["p"]}
+    target = {"answers": list(names), "gold": ["p"]}
     return Example("s/0", {"question": "?", "passages": ["p", "q"]}, target, {"set": "s"})
 
 

@@ -13,8 +13,10 @@ Paper    Improving Consistency in Retrieval-Augmented Systems with Group Similar
          arXiv 2510.04392.
 Limits   Read from notes on the paper; no code is public. alpha, gamma and beta are not told there:
          1, 1 and 0.04 here. Without gamma (--set rewards.WeighScores.scores={}) no label is
-         needed, and a wrong answer of the majority is learned as well as a right one. BLEU is
-         symmetrized, over texts as they were read. Where examples are no sets it is grpo with KL.
+         needed, and a wrong answer of the majority is learned as well as a right one. The paper's
+         best similarity is BLEU-2, one way, here over texts as they were read, where orders that a
+         text is too short for are left out; for answers of one word take token_f1. Where examples
+         are no sets it is grpo with KL.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.models import row_seed
-from harness.similarity import SIMILARITIES, agreement, like
+from harness.similarity import ONE_WAY, SIMILARITIES, agreement, like
 from harness.types import Rollout
 from trainers.batch import Batch
 from trainers.losses import Clipped, KLToReference
@@ -38,6 +40,11 @@ from trainers.samplers import Uniform
 from trainers.schedules import Number, at
 
 Item = TypeVar("Item")
+Lexical = Literal["exact", "token_f1", "bleu1", "bleu2", "bleu4", "rouge_l"]
+OneWay = Literal["bleu1_one_way", "bleu2_one_way"]
+
+
+KNOWN = {**SIMILARITIES, **ONE_WAY}
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class PayAgreement:
     """Add weight x the mean similarity with answers to other examples of the set; alone: 0."""
 
     weight: Number = 1.0
-    similarity: Literal["exact", "token_f1", "bleu1", "bleu2", "bleu4", "rouge_l"] = "bleu2"
+    similarity: Lexical | OneWay = "bleu2_one_way"
     phrasings: int | None = 3
     """kappa: other examples that an answer is compared with; None or too many: all of them."""
     rollouts: int | None = 1
@@ -83,7 +90,7 @@ class PayAgreement:
         if self.phrasings is None and self.rollouts is None:
             exact = agreement(
                 [[_said(rollouts[row]) for row in rows] for rows in order],
-                SIMILARITIES[self.similarity],
+                KNOWN[self.similarity],
             )
             others = sum(map(len, order))
             return [
@@ -109,7 +116,7 @@ class PayAgreement:
         compared = 0
         for other in _some(others, self.phrasings, rng):
             drawn = _some(other, self.rollouts, rng)
-            similarity = SIMILARITIES[self.similarity]
+            similarity = KNOWN[self.similarity]
             found = [like(_said(rollouts[row]), _said(rollouts[m]), similarity) for m in drawn]
             means.append(sum(found) / len(found))
             compared += len(found)
