@@ -152,8 +152,9 @@ def _tokenized(passages: Iterable[Passage]) -> tuple[_Ids, dict[str, int]]:
             if number >= 0:
                 flat.append(number)
         ends.append(len(flat))
-    if not vocabulary:
-        vocabulary[""] = 0  # nothing but stop words: an index without a column cannot be searched
+    if not vocabulary:  # nothing but stop words: lengths of 0 cannot be divided by
+        vocabulary[""] = 0
+        flat, ends = array("i", [0] * len(ends)), array("q", range(1, len(ends) + 1))
     return _Ids(np.frombuffer(flat, np.int32), np.frombuffer(ends, np.int64)), vocabulary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 from harness.similarity import entropy, tokens
 from tests.trainer_builders import a_run, credited, judged, set_batch
 from trainers.batch import Batch
+from trainers.recipe import Run
 from trainers.recipes.info_consistent import RECIPE, PayInformation, set_gaps
 
 SEVEN = "buy index fund hold bonds low fees"
@@ -22,6 +24,11 @@ PAIRS = [  # entropies of sides i and j
     ("buy index fund hold", "buy index fund"),  # ln 4, ln 3
     (FIVE, "buy index fund hold bonds"),  # 1.054920, ln 5
 ]
+
+
+@cache
+def the_run() -> Run:
+    return a_run(RECIPE)
 
 
 def three_sets() -> Batch:
@@ -34,7 +41,7 @@ def three_sets() -> Batch:
 
 
 def rewards(stage: PayInformation, batch: Batch) -> torch.Tensor:
-    return stage(batch, a_run(RECIPE)).rewards[:, 0]
+    return stage(batch, the_run()).rewards[:, 0]
 
 
 def test_entropies_of_the_worked_example():
@@ -63,7 +70,7 @@ def test_rewards_and_advantages_of_the_worked_example():
     assert_close(found[::2], tensor([1.0, 0.426560, 0.0]), atol=1e-6, rtol=0)
     batch = judged(found[::2].tolist())
     expected = tensor([1.045206, -0.097570, -0.947637])
-    assert_close(credited(RECIPE, batch).advantages[:, 0], expected, atol=1e-6, rtol=0)
+    assert_close(credited(RECIPE, batch, the_run()).advantages[:, 0], expected, atol=1e-6, rtol=0)
 
 
 def test_a_fixed_widest_gap_saturates():
@@ -86,8 +93,8 @@ def test_more_than_two_phrasings_take_the_mean_gap_to_the_others():
 
 @pytest.mark.parametrize("answers", [[["a b"]] * 4, [[""]] * 4, [[None]] * 4, [["a"]]])
 def test_equal_rewards_are_zero_advantages_and_no_nan(answers):
-    batch = RECIPE.rewards[0](set_batch(answers), a_run(RECIPE))
-    found = credited(RECIPE, batch)
+    batch = RECIPE.rewards[0](set_batch(answers), the_run())
+    found = credited(RECIPE, batch, the_run())
     assert bool(found.rewards.isfinite().all())
     assert found.advantages.abs().max().item() == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from harness.errors import UsageError
 from harness.similarity import SIMILARITIES, agreement
 from tests.trainer_builders import a_run, credited, judged, set_batch
 from trainers.batch import Batch
+from trainers.recipe import Run
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.recipes.ps_grpo import RECIPE, PayAgreement
 from trainers.rewards import WeighScores
+from trainers.tally import Tally
 
 FILMS = [["shawn levy"], ["Shawn Levy directed it"], ["Ryan Reynolds"]]
 CAPITAL = [
@@ -27,8 +30,13 @@ CAPITAL = [
 EXACT = PayAgreement(similarity="token_f1", phrasings=None, rollouts=None)
 
 
+@cache
+def the_run() -> Run:
+    return a_run(RECIPE)
+
+
 def paid(stage: PayAgreement, batch: Batch, step: int = 0, seed: int = 0) -> torch.Tensor:
-    run = replace(a_run(RECIPE), step=step, seed=seed)
+    run = replace(the_run(), step=step, seed=seed)
     return stage(batch, run).rewards[:, 0]
 
 
@@ -46,7 +54,7 @@ SIGNS = {"bleu1": [1, -1, 1, -1, 1, -1], "bleu2": [1, -1, 1, -1, -1, 1]}
 
 @pytest.mark.parametrize("name", SHEET)
 def test_rewards_of_the_capital(name):
-    run = a_run(RECIPE)
+    run = replace(the_run(), tally=Tally())
     batch = PayAgreement(similarity=name, phrasings=None, rollouts=None)(set_batch(CAPITAL), run)
     assert_close(batch.rewards[:, 0], tensor(SHEET[name]), atol=1e-6, rtol=0)
     assert run.tally.numbers()["agreement/comparisons"] == 3 * 2 * 4
@@ -56,8 +64,8 @@ def test_rewards_of_the_capital(name):
 def test_credit_is_given_within_each_phrasing(name):
     """The choice of the order turns the sign of the last row."""
     recipe = RECIPE.but(rewards=(PayAgreement(similarity=name, phrasings=None, rollouts=None),))
-    batch = recipe.rewards[0](set_batch(CAPITAL), a_run(recipe))
-    found = credited(recipe, batch).advantages[:, 0]
+    batch = recipe.rewards[0](set_batch(CAPITAL), the_run())
+    found = credited(recipe, batch, the_run()).advantages[:, 0]
     signs = tensor(SIGNS[name.removesuffix("_one_way")], dtype=torch.float32)
     assert_close(found, signs, atol=1e-2, rtol=0)
 
@@ -93,7 +101,7 @@ def test_comparisons_fall_from_all_to_kappa_times_s():
     batch = set_batch([["a", "b", "c", "d", "e", "f"]] * 5)
     counts = []
     for stage in (EXACT, replace(EXACT, phrasings=3, rollouts=1)):
-        run = a_run(RECIPE)
+        run = replace(the_run(), tally=Tally())
         stage(batch, run)
         counts.append(run.tally.numbers()["agreement/comparisons"])
     assert counts == [5 * 4 * 6 * 6, 5 * 6 * 3 * 1]  # 720, as the sheet counts them
@@ -127,14 +135,14 @@ def test_a_mode_that_agrees_with_itself_alone_is_not_paid():
     "answers", [[[None, None]] * 3, [["a", "b"]], [["a"]] * 3, [["same"] * 4] * 6]
 )
 def test_sets_that_teach_nothing_are_finite_and_zero(answers):
-    batch = RECIPE.rewards[1](set_batch(answers), a_run(RECIPE))
-    found = credited(RECIPE, batch)
+    batch = RECIPE.rewards[1](set_batch(answers), the_run())
+    found = credited(RECIPE, batch, the_run())
     assert bool(found.rewards.isfinite().all())
     assert found.advantages.abs().max().item() == 0
 
 
 def test_without_sets_it_is_grpo():
-    run = a_run(RECIPE)
+    run = the_run()
     batch = WeighScores({"correct": 1.0})(judged([1.0, 0.0, 0.0], [0.0, 1.0]), run)
     one = credited(RECIPE, RECIPE.rewards[1](batch, run), run)
     other = credited(GRPO, batch, run)
