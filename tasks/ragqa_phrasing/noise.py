@@ -41,7 +41,7 @@ def typo(question: str, draw: random.Random) -> str:
 
 def hasty(question: str, draw: random.Random) -> str:
     """Lower case, a slip, and no mark at the end."""
-    return unmarked(typo(lower(question, draw), draw), draw)
+    return unmarked(lower(typo(question, draw), draw), draw)
 
 
 WAYS: tuple[Callable[[str, random.Random], str], ...] = (lower, unmarked, polite, typo, hasty)

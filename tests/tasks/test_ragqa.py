@@ -300,6 +300,8 @@ def test_retrievers_are_models_of_rankings_alone():
         )
 
 
+TIES = 1.5e-3
+"""How bm25s decides between equal scores may differ between processors; recall is not touched."""
 BASELINES = {
     "recall": {1: 0.8385, 3: 0.9561, 5: 0.9855, 10: 0.9958},
     "jaccard": {1: 0.9363, 3: 0.6619, 5: 0.5554, 10: 0.4468},
@@ -315,8 +317,7 @@ def test_the_published_baselines_of_bm25():
     for what, values in BASELINES.items():
         for k, value in values.items():
             found = sum(r.verdict.scores[f"{what}@{k}"] for r in rollouts) / len(rollouts)
-            # how bm25s decides between equal scores may differ between processors
-            slack = 5e-5 if what == "recall" else 1e-3
+            slack = 5e-5 if what == "recall" else TIES
             assert found == pytest.approx(value, abs=slack), (what, k)
 
 
@@ -331,11 +332,11 @@ HOPS = {
 @pytest.mark.parametrize("name", HOPS)
 def test_the_published_baselines_of_questions_with_several_hops(name: str):
     task = registry.task(f"ragqa/retrieval+questions={name}")
-    model = registry.task_models(task.name)["bm25-fixed"](task, "test", Sampling())
+    model = registry.task_models(task.name)["bm25"](task, "test", Sampling())
     rollouts = played(task, model, 10_000)
     for metric, value in HOPS[name].items():
         found = sum(r.verdict.scores[metric] for r in rollouts) / len(rollouts)
-        assert found == pytest.approx(value, abs=5e-5), metric
+        assert found == pytest.approx(value, abs=TIES if metric == "ndcg@10" else 5e-5), metric
 
 
 # ---- bad input
