@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage ranks learning rag \
-  bench-retrieval \
+  phrasings bench-retrieval \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -64,6 +64,10 @@ ranks: $(READY)
 # Does training for agreement make answers agree? Killed, it goes on where it was.
 rag: $(READY)
 	$(BIN)/python tests/bench/rag.py
+
+# Public questions in a model's words: make phrasings SET=hotpotqa MODEL=text:PATH
+phrasings: $(READY)
+	$(BIN)/python tests/bench/phrasings.py $(SET) --model $(MODEL) -o phrasings_$(SET).jsonl
 
 bench-retrieval: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/retrieval.py --write results/bench_retrieval.md

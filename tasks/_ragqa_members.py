@@ -24,13 +24,19 @@ MOST = 50
 """Passages in a prompt."""
 DEFAULTS = {"level": "end_to_end", "retriever": "bm25", "k": "3", "cosine": "none"}
 SMALL = {**DEFAULTS, "k": "2"}
-NOISE = {**DEFAULTS, "questions": "hotpotqa"}
+OPEN = {**DEFAULTS, "questions": "hotpotqa", "phrasings": "noise"}
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "paraphrase": ("almanac", sets.almanac),
     "miniature": ("miniature", sets.small),
     "wiki": ("wikipedia", sets.groups),
-    **{name: ("wikipedia", partial(public.questions, name)) for name in sets.SUPPORTED},
-    **{name: ("", partial(public.questions, name)) for name in public.CLOSED},
+    **{
+        f"{name} {phrasings}": (
+            "wikipedia" if name in sets.SUPPORTED else "",
+            partial(public.questions, name, phrasings),
+        )
+        for name in public.NAMES
+        for phrasings in ("noise", "model")
+    },
 }
 """Corpus and questions by name; no corpus: asked without passages."""
 
@@ -83,7 +89,8 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     """A member with its settings; UsageError or UnknownName for one that makes no sense."""
     asked = name.partition("/")[2].partition("+")[0]
     if "questions" in settings:
-        asked = choice(settings, "questions", public.NAMES)
+        phrasings = choice(settings, "phrasings", ("noise", "model"))
+        asked = f"{choice(settings, 'questions', public.NAMES)} {phrasings}"
     choice(settings, "level", LEVELS)
     choice(settings, "cosine", ("none", "minilm"))
     if settings["level"] == "attribution" and settings["cosine"] != "none":
@@ -119,8 +126,8 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
 def _source(which: Member) -> str:
     if which.corpus() in ("almanac", "miniature"):
         return "generated"
-    questions = which.questions
-    return (sets.GROUPS if questions == "wiki" else public.source(questions)).place
+    name = which.questions.partition(" ")[0]
+    return (sets.GROUPS if name == "wiki" else public.source(name)).place
 
 
 def depth(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Public questions in noisy forms: casing, slips of the pen, politeness. Test only.
+"""Public questions in several phrasings, by noise or as a model wrote them. Test only.
 
 The first three have their passages in the Wikipedia corpus of HARNESS_DATA; the others are asked
 without passages, from the folder or from their hub.
@@ -7,7 +7,7 @@ without passages, from the folder or from their hub.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness import Split
 from harness.data import Cells, Source, load
@@ -62,15 +62,30 @@ def source(name: str) -> Source:
     return SUPPORTED.get(name) or CLOSED[name]
 
 
-def questions(name: str, split: Split) -> tuple[Asked, ...]:
-    """All questions of a public set, each with its noisy forms."""
+def questions(name: str, phrasings: str, split: Split) -> tuple[Asked, ...]:
+    """The questions of a public set in several phrasings; one that has a single one is left out."""
     if split != "test":
         return ()
     found: list[Asked] = []
+    written = _written(name) if phrasings == "model" else {}
     for row in load(source(name)).rows:
+        id, question = str(row["id"]), str(row["question"])
+        texts, way = written.get(id, ((), "model")) if written else (noisy(question), "noise")
         answers = tuple(map(str, listed(row["answers"])))
         gold = tuple(map(str, listed(row.get("supporting") or ())))
-        for number, text in enumerate(noisy(str(row["question"]))):
-            way = "noise" if number else "given"
-            found.append(Asked(f"noise/{row['id']}", number, text, answers, gold, way))
+        for number, text in enumerate(texts if len(texts) > 1 else ()):
+            told = way if text != question else "given"
+            found.append(Asked(f"{phrasings}/{id}", number, text, answers, gold, told))
     return tuple(found)
+
+
+def written_file(name: str) -> str:
+    """Below HARNESS_DATA: where the phrasings are that a model made of a set's questions."""
+    return f"rag/phrasings_{name}.jsonl"
+
+
+def _written(name: str) -> dict[str, tuple[Sequence[str], str]]:
+    """Phrasings that a model made, and which model, by question."""
+    rows = load(Source(file=written_file(name), columns=("paraphrases", "phrasing"))).rows
+    texts = {str(row["id"]): list(map(str, listed(row["paraphrases"]))) for row in rows}
+    return {str(row["id"]): (texts[str(row["id"])], str(row["phrasing"])) for row in rows}

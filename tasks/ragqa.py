@@ -4,7 +4,7 @@ Data     A set is a question in its phrasings, which mean the same by constructi
          example says which). `paraphrase` asks for facts of an invented world, `miniature` for
          counts in one line each; both with a corpus of their own, made here. `wiki` and `retrieval`
          have 357 sets over 12,086 passages of Wikipedia, `rag/` below HARNESS_DATA (CC BY-SA 4.0),
-         test only; so are the public questions of `noise`, HotpotQA, 2Wiki, MuSiQue, TriviaQA,
+         test only; so are the public questions of `open`, HotpotQA, 2Wiki, MuSiQue, TriviaQA,
          PopQA and NQ-open (the last three also from their hubs). Templates of the test split are
          not in train or dev, and neither are its subjects.
 Scores   correct: the answer is an alias, after SQuAD's normalization. f1: token F1 with the best
@@ -28,12 +28,14 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)
          k          passages in a prompt
          cosine     minilm also compares answers by the cosine of their vectors
-         questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of noise: the last three,
+         questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
                     and without passages triviaqa, popqa, nq_open
+         phrasings  of open: noise (casing, slips, politeness), or model: `rag/phrasings_SET.jsonl`
+                    below HARNESS_DATA, as `make phrasings` writes it
 Members  paraphrase  short facts of an invented world, six phrasings each; for training too
          miniature   numbers in a line each, six phrasings each; for models that know nothing
          wiki        short facts over passages of Wikipedia, six phrasings each
-         noise       public questions in other casing, with slips and politeness; several hops
+         open        public questions, by noise or as a model put them; several hops
          retrieval   rank the passages of Wikipedia for the phrasings of wiki
          lookup      rank the passages of the invented world
 """
@@ -55,7 +57,7 @@ MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
     "paraphrase": (members.answered, members.DEFAULTS),
     "miniature": (members.answered, members.SMALL),
     "wiki": (members.answered, members.DEFAULTS),
-    "noise": (members.answered, members.NOISE),
+    "open": (members.answered, members.OPEN),
     "retrieval": (search.retrieval, search.RETRIEVAL),
     "lookup": (search.lookup, search.LOOKUP),
 }
