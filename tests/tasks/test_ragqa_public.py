@@ -1,4 +1,4 @@
-"""Public data of ragqa: the published baselines of retrieval, and questions in several phrasings."""
+"""Public data of ragqa: published baselines of retrieval, and questions in several phrasings."""
 
 from __future__ import annotations
 
