@@ -15,6 +15,7 @@ from tasks import _ragqa_open as public
 from tasks import _ragqa_sets as sets
 from tasks._ragqa_search import CORPORA, RETRIEVERS, retriever
 from tasks._settings import choice
+from tasks.ragqa_retrieval.corpus import Passage
 
 VERSION = 1
 LEVELS = ("end_to_end", "generator", "attribution")
@@ -22,7 +23,14 @@ TEXT = 2_000
 """Characters of a passage that a prompt shows."""
 MOST = 50
 """Passages in a prompt."""
-DEFAULTS = {"level": "end_to_end", "retriever": "bm25", "k": "3", "cosine": "none"}
+DEFAULTS = {
+    "level": "end_to_end",
+    "retriever": "bm25",
+    "k": "3",
+    "shots": "0",
+    "cosine": "none",
+}
+ALMANAC = {**DEFAULTS, "shots": "2"}
 SMALL = {**DEFAULTS, "k": "2"}
 OPEN = {**DEFAULTS, "questions": "hotpotqa", "phrasings": "noise"}
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
@@ -39,6 +47,29 @@ SETS: Mapping[str, tuple[str, sets.Questions]] = {
     },
 }
 """Corpus and questions by name; no corpus: asked without passages."""
+
+Shot = tuple[tuple[Passage, ...], str, str]
+SHOTS: tuple[Shot, ...] = (
+    (
+        (
+            Passage(
+                "", "Osk Mill", "Osk Mill is a bakery in Perth Falls. It was opened by Ida Lund."
+            ),
+            Passage("", "Perth Falls", "Perth Falls is a village with 900 inhabitants."),
+        ),
+        "Who opened Osk Mill?",
+        "Ida Lund",
+    ),
+    (
+        (
+            Passage("", "Tavo in the news", "A story about the height of the tower of Tavo."),
+            Passage("", "Tavo", "Tavo is a castle of stone. Its tower is 40 meters high."),
+        ),
+        "What is Tavo built of?",
+        "stone",
+    ),
+)
+"""Worked answers, shown as turns before the question: passages, question, answer."""
 
 METRICS: tuple[Metric, ...] = (
     mean("all_correct"),
@@ -75,6 +106,7 @@ class Member:
     level: str
     retriever: str
     k: int
+    shots: int
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """The phrasings of a split, each with the passages that it is given."""
@@ -100,6 +132,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         settings["level"],
         choice(settings, "retriever", tuple(RETRIEVERS)),
         depth(settings["k"]),
+        int(choice(settings, "shots", tuple(map(str, range(len(SHOTS) + 1))))),
     )
     more: tuple[Metric, ...] = ()
     if settings["cosine"] != "none":
@@ -182,13 +215,24 @@ def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
         ordered = sorted(shown, key=lambda passage: passage.id)  # the place tells nothing
         lines = "; ".join(f"{passage.title} {passage.text}" for passage in ordered)
         return Prompt(example, (Message("user", f"{lines}; {question}"),))
+    turns = [
+        message
+        for passages, asked, answer in SHOTS[: which.shots]
+        for message in (
+            Message("user", _asked(passages, asked)),
+            Message("assistant", f"<answer>{answer}</answer>"),
+        )
+    ]
+    return Prompt(example, (*turns, Message("user", _asked(shown, question))))
+
+
+def _asked(passages: Sequence[Passage], question: str) -> str:
     listed = "\n".join(
         f"[{number}] {passage.title}: {_cut(passage.text)}"
-        for number, passage in enumerate(shown, 1)
+        for number, passage in enumerate(passages, 1)
     )
     form = "Answer with a short phrase inside <answer></answer>."
-    asked = "\n\n".join(filter(None, (listed, f"Question: {question}\n{form}")))
-    return Prompt(example, (Message("user", asked),))
+    return "\n\n".join(filter(None, (listed, f"Question: {question}\n{form}")))
 
 
 def _cut(text: str) -> str:

@@ -27,6 +27,7 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
                     attribution: both, in two turns that do not know of each other
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)
          k          passages in a prompt
+         shots      0 to 2 worked answers before the question, as turns
          cosine     minilm also compares answers by the cosine of their vectors
          questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
                     and without passages triviaqa, popqa, nq_open
@@ -54,7 +55,7 @@ from tasks._settings import named, parted, settled
 
 Maker = Callable[[str, Mapping[str, str]], Task]
 MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
-    "paraphrase": (members.answered, members.DEFAULTS),
+    "paraphrase": (members.answered, members.ALMANAC),
     "miniature": (members.answered, members.SMALL),
     "wiki": (members.answered, members.DEFAULTS),
     "open": (members.answered, members.OPEN),

@@ -202,7 +202,7 @@ def test_attribution_is_the_generators_agreement_less_that_from_end_to_end():
     task = registry.task("ragqa/paraphrase+level=attribution")
 
     def title(prompt: Prompt) -> str:
-        found = re.search(r"\[3\] (.*?):", str(prompt.messages[0].content))
+        found = re.search(r"\[3\] (.*?):", str(prompt.messages[-1].content))
         return f"<answer>{found[1] if found else ''}</answer>"
 
     rollouts = played(task, Says(title), 120)
