@@ -72,7 +72,7 @@ def tiny(output: Path) -> list[Trial]:
             name=f"rag-tiny-{seed}",
             task="ragqa/miniature",
             model=f"text:{start(seed, output)}",
-            steps=60,
+            steps=40,
             lr=1e-3,
             sampler="samplers.prompts=24 samplers.rollouts=4",
             limit=600,
@@ -100,7 +100,7 @@ def real() -> list[Trial]:
     ]
 
 
-WARM_STEPS, WARM_BATCH, WARM_RATE = 200, 64, 3e-3
+WARM_STEPS, WARM_BATCH, WARM_RATE = 100, 64, 3e-3
 WARM_PHRASINGS = 2
 """The first so many of six are taught."""
 
