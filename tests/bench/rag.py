@@ -28,6 +28,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 LEVEL = 0.01
+FALLS = 0.05
+"""Accuracy that is lower at this level has fallen."""
 RECIPES = ("grpo", "ps_grpo")
 METRICS = ("agreement", "correct", "all_correct")
 
@@ -73,7 +75,7 @@ def tiny(output: Path) -> list[Trial]:
             task="ragqa/miniature",
             model=f"text:{start(seed, output)}",
             steps=40,
-            lr=1e-3,
+            lr=2e-4,
             sampler="samplers.prompts=24 samplers.rollouts=4",
             limit=600,
             max_tokens=4,
@@ -188,7 +190,7 @@ def verdict(found: list[dict[str, Any]]) -> bool:
             if metric == "agreement" and ours:
                 good &= each["difference"] > 0 and p < LEVEL
             if metric == "correct" and ours:
-                good &= each["difference"] >= 0 or p >= LEVEL
+                good &= each["difference"] >= 0 or p >= FALLS
             print(
                 f"{each['trial'].name:12} {each['recipe']:8} {metric:12} {each['mean_b']:.3f}   "
                 f"{each['mean_a']:.3f} {each['difference']:6.3f}  "
