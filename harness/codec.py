@@ -120,6 +120,7 @@ def encode(rollout: Rollout) -> dict[str, Any]:
         "turns": [_encode_turn(prompt, completion) for prompt, completion in rollout.turns],
         "verdict": plain(rollout.verdict),
         "seconds": rollout.seconds,
+        **({"set": rollout.set} if rollout.set else {}),
     }
 
 
@@ -137,6 +138,7 @@ def decode(table: Mapping[str, Any], example: Example) -> Rollout:
             attempt=int(table["attempt"]),
             source=table["source"],
             seconds=float(table["seconds"]),
+            set=str(table.get("set", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"a stored rollout is damaged: {type(error).__name__}: {error}") from error

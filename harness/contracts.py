@@ -377,9 +377,9 @@ class _Anyone(Mapping[str, Model]):
 
 def _played(task: Task, examples: Sequence[Example], model: Model, subject: Subject) -> list[Any]:
     whole = examples
-    if task.compare is not None:  # groups are compared whole
-        groups = {task.group(example) for example in examples}
-        whole = [e for found in subject.splits.values() for e in found if task.group(e) in groups]
+    if task.compare is not None:  # sets are compared whole
+        sets = {task.set(example) for example in examples}
+        whole = [e for found in subject.splits.values() for e in found if task.set(e) in sets]
     return list(play(task, [task.prompt(example) for example in whole], _Anyone(model)))
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.errors import UsageError
 from harness.types import Completion, Example, Prompt, Split, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,19 @@ class Costly(Protocol):
         ...
 
 
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to vectors whose products are cosines."""
+
+    name: str
+    """Of all that fixes its vectors: weights, length, pooling."""
+    width: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, width), each of length 1."""
+        ...
+
+
 def row_seed(seed: int, prompt: Prompt) -> tuple[int, ...]:
     """Entropy for one prompt's own generator: `np.random.default_rng(row_seed(...))`."""
     told = f"{prompt.example.id}\0{prompt.role}\0{prompt.attempt}\0{len(prompt.messages)}"
@@ -114,7 +131,8 @@ class Chance:
 
         for number, prompt in enumerate(prompts):
             rng = np.random.default_rng(row_seed(self.sampling.seed, prompt))
-            others = [e for e in self.examples if e.id != prompt.example.id] or self.examples
+            own = self.task.set(prompt.example)
+            others = [e for e in self.examples if self.task.set(e) != own] or self.examples
             other = others[int(rng.integers(len(others)))]
             yield number, Completion(self.task.gold(other), steps=1)
 

@@ -21,7 +21,18 @@ import numpy as np
 from harness.codec import clean, plain, revive
 from harness.errors import JudgeUnavailable, UsageError
 from harness.models import Model
-from harness.types import Completion, Dialogue, Fault, Prompt, Rollout, Row, Task, Turn, Verdict
+from harness.types import (
+    Completion,
+    Dialogue,
+    Example,
+    Fault,
+    Prompt,
+    Rollout,
+    Row,
+    Task,
+    Turn,
+    Verdict,
+)
 
 Key = tuple[str, int]
 """(example id, attempt)."""
@@ -56,7 +67,7 @@ def play(
 
 
 def blocks(task: Task, prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
-    """Attempts in blocks of about `size`; a task that compares keeps each group in one block."""
+    """Attempts in blocks of about `size`; a task that compares keeps each set in one block."""
     attempts = [
         prompt.but(rollouts=1, attempt=prompt.attempt + number)
         for prompt in prompts
@@ -65,7 +76,7 @@ def blocks(task: Task, prompts: Sequence[Prompt], size: int) -> Iterator[list[Pr
     if task.compare is not None:
         order: dict[str, list[Prompt]] = defaultdict(list)
         for attempt in attempts:
-            order[task.group(attempt.example)].append(attempt)
+            order[task.set(attempt.example)].append(attempt)
         units = list(order.values())
     else:
         units = [[attempt] for attempt in attempts]
@@ -77,6 +88,38 @@ def blocks(task: Task, prompts: Sequence[Prompt], size: int) -> Iterator[list[Pr
         members = [*members, *unit] if len(unit) > 1 else (members.append(unit[0]) or members)
     if members:
         yield members
+
+
+def whole_sets(
+    task: Task, examples: Sequence[Example], limit: int | None = None
+) -> list[list[Example]]:
+    """The examples by set, in the order in which sets begin: as many whole ones as `limit` holds.
+
+    At least one, so a set of more than `limit` examples is still asked whole.
+    """
+    found: dict[str, list[Example]] = {}
+    for example in examples:
+        found.setdefault(task.set(example), []).append(example)
+    kept: list[list[Example]] = []
+    room = len(examples) if limit is None else limit
+    for members in found.values():
+        if kept and len(members) > room:
+            break
+        kept.append(members)
+        room -= len(members)
+    return kept
+
+
+def first(task: Task, examples: Sequence[Example], limit: int | None) -> list[Example]:
+    """The first `limit` examples in their order, without the sets that do not fit whole."""
+    kept = {each.id for members in whole_sets(task, examples, limit) for each in members}
+    return [example for example in examples if example.id in kept]
+
+
+def set_of(task: Task, example: Example) -> str:
+    """The name of an example's set; empty where it is a set of its own."""
+    name = task.set(example)
+    return "" if name == example.id else name
 
 
 def rows(rollouts: Sequence[Rollout], order: Sequence[str], role: str = "solver") -> list[Row]:
@@ -239,21 +282,22 @@ def _finished(task: Task, step: _Step) -> Iterator[Rollout | Fault]:
             role=role,
             attempt=prompt.attempt,
             seconds=step.attempt.seconds,
+            set=set_of(task, prompt.example),
         )
 
 
 def _compared(
     task: Task, members: Sequence[Prompt], judged: Sequence[Rollout | Fault]
 ) -> Iterator[Rollout | Fault]:
-    """Scores of whole groups; a group that lacks a member is not compared, but faulted."""
+    """Scores of whole sets; a set that lacks a member is not compared, but faulted."""
     broken: dict[str, str] = {}
-    groups: dict[str, dict[str, list[Rollout]]] = defaultdict(lambda: defaultdict(list))
+    sets: dict[str, dict[str, list[Rollout]]] = defaultdict(lambda: defaultdict(list))
     for outcome in judged:
         if isinstance(outcome, Fault):
-            broken.setdefault(task.group(outcome.prompt.example), outcome.note)
+            broken.setdefault(task.set(outcome.prompt.example), outcome.note)
         else:
-            groups[outcome.group][outcome.role].append(outcome)
-    for name, roles in groups.items():
+            sets[task.set(outcome.example)][outcome.role].append(outcome)
+    for name, roles in sets.items():
         if name not in broken:
             try:
                 compared = [each for mates in roles.values() for each in with_peers(task, mates)]
@@ -266,13 +310,13 @@ def _compared(
                 else:
                     yield from compared
     for prompt in members:
-        note = broken.get(task.group(prompt.example))
+        note = broken.get(task.set(prompt.example))
         if note is not None:
             yield Fault(prompt, note)
 
 
 def with_peers(task: Task, mates: Sequence[Rollout]) -> list[Rollout]:
-    """The rollouts of one group and role, with the scores that `task.compare` adds."""
+    """The rollouts of one set and role, with the scores that `task.compare` adds."""
     assert task.compare is not None
     members = sorted(mates, key=lambda rollout: (rollout.example.id, rollout.attempt))
     found: list[Rollout] = []

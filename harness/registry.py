@@ -20,16 +20,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from harness.errors import DataError, UnknownName, UsageError
+from harness.errors import DataError, UnknownName, UsageError, need
+from harness.models import Encoder
 from harness.types import Task
 
-Kind = Literal["tasks", "recipes", "boards", "policies"]
+Kind = Literal["tasks", "recipes", "boards", "policies", "encoders"]
 
 ROOMS: dict[Kind, str] = {
     "tasks": "tasks",
     "recipes": "trainers.recipes",
     "boards": "leaderboards.boards",
     "policies": "trainers.policies",
+    "encoders": "trainers.encoders",
 }
 HOUSE = Path(__file__).resolve().parent.parent
 _local: dict[str, ModuleType] = {}
@@ -133,6 +135,14 @@ def board(name: str) -> Any:
     """The board of that name: the value of BOARD in its file."""
     module, _ = _load("boards", name)
     return module.BOARD
+
+
+def encoder(name: str) -> Encoder:
+    """The encoder of that name: the value of ENCODER in its file. Needs the extra `train`."""
+    need("torch", "train", f"the encoder {name}")
+    need("transformers", "train", f"the encoder {name}")
+    module, _ = _load("encoders", name)
+    return module.ENCODER
 
 
 def _load(kind: Kind, name: str) -> tuple[ModuleType, str]:

@@ -135,6 +135,8 @@ class Rollout:
     source: Source = "policy"
     seconds: float = 0.0
     """Time that the verifier took."""
+    set: str = ""
+    """Which examples were asked together with its own; empty: none."""
 
     @property
     def prompt(self) -> Prompt:
@@ -233,10 +235,14 @@ class Task:
     dialogue: Callable[[Prompt], Dialogue] | None = None
     """Many turns: yields prompts, receives completions, returns the verdict."""
     compare: Callable[[Sequence[Rollout]], Sequence[Mapping[str, float]]] | None = None
-    """Scores that need the whole group, added to each rollout's own."""
+    """Scores that need the whole set, added to each rollout's own."""
+    set: Callable[[Example], str] = by_id
+    """Which examples are one set: asked in the same step and block, compared with each other, and
+    never cut by a limit. By default every example is a set of its own."""
     group: Callable[[Example], str] = by_id
+    """With whose rewards a rollout's reward is compared when credit is given."""
     cluster: Callable[[Example], str] = by_id
-    """The unit of resampling for intervals: scene, paraphrase set, day block."""
+    """The unit of resampling for intervals: scene, day block; unless given, the set."""
     reasons: frozenset[str] = REASONS
     released: str = ""
     """ISO date on which the questions became public, for contamination filters."""
@@ -246,6 +252,10 @@ class Task:
     """What else moves its numbers and a record must hold: judge, comparator, release, window."""
     patience: float = 3.0
     """Seconds that a verdict may take, whatever the output; those that run programs need more."""
+
+    def __post_init__(self) -> None:
+        if self.cluster is by_id:
+            object.__setattr__(self, "cluster", self.set)
 
     def but(self, **changes: Any) -> Task:
         """The same task with some fields replaced."""

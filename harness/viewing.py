@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from harness.codec import plain, revive
+from harness.viewing_sets import sets
 
 LONGEST_TEXT = 20_000
 """Characters of one text; of longer ones the first three and the last quarter are shown."""
@@ -46,6 +47,8 @@ class Rows:
     damaged: int = 0
     untold: int = 0
     """Completions whose log-probabilities were left out, for size."""
+    sets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Examples that were asked together, as `harness.viewing_sets` shows them."""
     _numbers: dict[str, int] = field(default_factory=dict[str, int])
     _tokens: int = 0
 
@@ -141,6 +144,7 @@ def rows(lines: Iterable[Mapping[str, Any]], limit: int) -> Rows:
     longest = min(LONGEST_TEXT, max(2_000, MOST_TEXT // max(len(kept), 1)))
     for line in kept:
         made.add(line, longest)
+    made.sets = sets(kept)
     return made
 
 
@@ -167,6 +171,7 @@ def page(
         facts=_facts(manifest, report, of),
         notices=_notices(report, of) + _about_training(manifest, alarms),
         numbers=_numbers(report),
+        sets=of.sets,
         complete=bool(_table(report).get("complete")),
         manifest=_short(_json(manifest), LONGEST_TEXT),
         costs=_short(_json(costs), LONGEST_TEXT) if costs else "",

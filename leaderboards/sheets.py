@@ -68,6 +68,11 @@ def interval(record: Record) -> str:
     return span(record.low, record.high)
 
 
+def size(record: Record) -> str:
+    """Examples, and in how many sets or clusters they lie."""
+    return str(record.examples) + (f" in {record.clusters}" if record.clusters else "")
+
+
 def shown(record: Record) -> str:
     """The value with as many digits as its interval bears."""
     return (
@@ -102,7 +107,7 @@ def _ranking_sheet(ranking: Ranking, several: Any) -> Sheet:
             place.rank if place else "",
             shown(record),
             interval(record),
-            str(record.examples),
+            size(record),
             str(record.rollouts),
             ", ".join(map(str, record.seeds)),
             _reasons(record),

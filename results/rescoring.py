@@ -101,7 +101,7 @@ def rescore(
                 verdicts.note(f"{_place(attempt.key)}: {found}")
     again: list[Rollout] = []
     keys: list[Key] = []
-    for attempt, rollout in _with_scores_of_groups(task, attempts):
+    for attempt, rollout in _with_scores_of_sets(task, attempts):
         line = attempt.lines[rollout.role]
         again.append(rollout)
         keys.append(attempt.key)
@@ -187,7 +187,7 @@ def _replayed(task: Task, attempt: _Attempt, rollout: Rollout) -> Verdict | str:
         return f"the dialogue no longer asks {', '.join(unheard)}" if unheard else end.value
 
 
-def _with_scores_of_groups(
+def _with_scores_of_sets(
     task: Task, attempts: Sequence[_Attempt]
 ) -> Iterator[tuple[_Attempt, Rollout]]:
     """Every stored rollout with its new verdict; where the task compares, with its peers'."""
@@ -200,11 +200,11 @@ def _with_scores_of_groups(
     if task.compare is None:
         yield from judged
         return
-    groups: dict[tuple[Any, ...], list[tuple[_Attempt, Rollout]]] = defaultdict(list)
+    sets: dict[tuple[Any, ...], list[tuple[_Attempt, Rollout]]] = defaultdict(list)
     for attempt, rollout in judged:
         phase, step, split, *_ = attempt.key
-        groups[phase, step, split, rollout.group, rollout.role].append((attempt, rollout))
-    for members in groups.values():
+        sets[phase, step, split, task.set(rollout.example), rollout.role].append((attempt, rollout))
+    for members in sets.values():
         owner = {(r.example.id, r.attempt): attempt for attempt, r in members}
         for rollout in with_peers(task, [r for _, r in members]):
             yield owner[rollout.example.id, rollout.attempt], rollout

@@ -17,7 +17,7 @@ from tasks._coding_dialogue import Repair
 from tasks._coding_members import PLAIN, VERSION, Settings, known_comparator, scoring, task
 from tasks._coding_metrics import GAP, METRICS, MORE, of_levels, same, where
 from tasks._coding_scoring import Scoring, fenced
-from tasks._coding_settings import choice
+from tasks._settings import choice
 
 WINDOW = {"start": lcb.ANY, "end": lcb.ANY, "difficulty": lcb.ANY, "cutoff": lcb.ANY}
 JUDGED = {**PLAIN, "judge": "faithful", "comparator": "livecodebench"}

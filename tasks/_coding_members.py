@@ -16,7 +16,7 @@ from sandbox.types import Limits
 from tasks import _coding_sets as sets
 from tasks._coding_metrics import METRICS
 from tasks._coding_scoring import OUTCOMES, Scoring, fenced
-from tasks._coding_settings import choice
+from tasks._settings import choice
 
 VERSION = 1
 """Raised by a change of prompts, data or judging."""

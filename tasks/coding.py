@@ -60,7 +60,7 @@ from harness.errors import UnknownName
 from tasks import _coding_contests as contests
 from tasks import _coding_generated as generated
 from tasks import _coding_members as members
-from tasks._coding_settings import named, parted, settled
+from tasks._settings import named, parted, settled
 
 Maker = Callable[[str, Mapping[str, str]], Task]
 MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
@@ -84,7 +84,7 @@ def open_member(name: str) -> Task:
     if member not in MEMBERS:
         raise UnknownName(f"coding/{member}", "tasks", [f"coding/{each}" for each in MEMBERS])
     make, defaults = MEMBERS[member]
-    settings = settled(member, given, defaults)
+    settings = settled(f"coding/{member}", given, defaults)
     return make(f"coding/{named(member, settings, defaults)}", settings)
 
 

@@ -158,3 +158,24 @@ def asked(*ids: str, rollouts: int = 1, **tags: Any) -> list[Prompt]:
     """A prompt for each name."""
     examples = [Example(id, {"q": id}, "1", tags) for id in ids]
     return [Prompt(e, (Message("user", e.id),), rollouts=rollouts) for e in examples]
+
+
+def set_batch(answers: Sequence[Sequence[str | None]], *, set: str = "s", steps: int = 3) -> Batch:
+    """A set as a batch: a row of `answers` a phrasing, a group a row; f1 is 0 for all."""
+    rollouts = [
+        phrased(text, set=set, number=i, attempt=j, steps=steps)
+        for i, row in enumerate(answers)
+        for j, text in enumerate(row)
+    ]
+    return Batch.of(rollouts, torch.ones((len(rollouts), steps), dtype=torch.bool))
+
+
+def phrased(
+    text: str | None, *, set: str = "s", number: int = 0, attempt: int = 0, steps: int = 3
+) -> Rollout:
+    """An attempt at one phrasing of a set, with its answer read."""
+    example = Example(f"{set}/{number}", {"q": text}, "", {"set": set})
+    prompt = Prompt(example, (Message("user", "?"),), attempt=attempt)
+    said = Completion(text, steps=steps, logprobs=np.full(steps, -1.0, np.float32))
+    verdict = Verdict({"f1": 0.0, "correct": 0.0}, text, "wrong")
+    return Rollout(((prompt, said),), verdict, example.id, attempt=attempt, set=set)

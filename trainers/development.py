@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.models import Model, Sampling
-from harness.play import rows
+from harness.play import first, rows
 from harness.types import Fault, Metric, Prompt, Rollout, Row, Task
 from trainers.policy import Policy
 from trainers.shared import played
@@ -31,7 +31,7 @@ class Development:
         self.task = task
         self.world = world
         self.rollouts = rollouts
-        examples = list(task.examples("dev"))[:limit]
+        examples = first(task, task.examples("dev"), limit)
         self.prompts: list[Prompt] = [task.prompt(e).but(rollouts=rollouts) for e in examples]
         self.metrics = [metric for metric in task.metrics if metric.needs <= rollouts]
 

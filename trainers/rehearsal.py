@@ -18,6 +18,7 @@ import torch
 
 from harness.errors import DataError, UsageError
 from harness.hygiene import check_trainable
+from harness.play import first
 from harness.types import Example, Fault, Prompt, Rollout, Task
 from trainers.batch import Batch
 from trainers.learner import Learner
@@ -35,7 +36,7 @@ SHORT = 16
 def trainable(task: Task, limit: int | None = None) -> list[Example]:
     """The first training examples; SplitError where there are none, or where one is also scored."""
     check_trainable(task)
-    return list(task.examples("train"))[:limit]
+    return first(task, task.examples("train"), limit)
 
 
 def check_dev(task: Task, every: int) -> None:

@@ -91,7 +91,8 @@ class RefillFlatGroups:
             for prompt in prompts:
                 asked[prompt.example.id] += prompt.rollouts
             more = run.recipe.samplers(run.examples, run)
-            missing = [prompt for prompt in more if run.task.group(prompt.example) not in kept]
+            short = {run.task.set(p.example) for p in more if run.task.group(p.example) not in kept}
+            missing = [prompt for prompt in more if run.task.set(prompt.example) in short]
             prompts = [p.but(attempt=p.attempt + asked[p.example.id]) for p in missing]
         run.tally.put("groups/asked", groups)
         run.tally.put("groups/rounds", number)

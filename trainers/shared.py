@@ -1,6 +1,6 @@
 """shared: one step's work, dealt to the processes of a run and brought together again.
 
-Attempts are dealt in order, so neighbors of a group are answered together; a group that its task
+Attempts are dealt in order, so neighbors of a group are answered together; a set that its task
 compares is never cut. Verdicts are made where the answers are. All processes then hold all
 rollouts, in one order, and do the same with them.
 """
@@ -73,8 +73,8 @@ def _share(world: World, task: Task, attempts: Sequence[Prompt]) -> list[Prompt]
         start, stop = (len(attempts) * rank // world.size for rank in (world.rank, world.rank + 1))
         return list(attempts[start:stop])
     numbers: dict[str, int] = {}
-    groups = [numbers.setdefault(task.group(p.example), len(numbers)) for p in attempts]
-    rows = deal(groups, [1] * len(attempts), world.size, whole=True)[world.rank]
+    sets = [numbers.setdefault(task.set(p.example), len(numbers)) for p in attempts]
+    rows = deal(sets, [1] * len(attempts), world.size, whole=True)[world.rank]
     return [attempts[row] for row in rows]
 
 

@@ -129,7 +129,8 @@ def present(outcome: object) -> None:
     for record in outcome.records[:1]:
         screen.table(
             f"{record.task} v{record.version}, {record.split} split, {record.model}: "
-            f"{record.examples} examples x {record.rollouts} rollouts",
+            f"{record.examples} examples x {record.rollouts} rollouts"
+            + (f", in {record.clusters} sets or clusters" if record.clusters else ""),
             ["metric", "value", "95 % interval", "better"],
             [
                 [r.metric, f"{r.value:.4f}", f"[{r.low:.4f}, {r.high:.4f}]", r.better]

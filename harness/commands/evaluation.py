@@ -19,7 +19,7 @@ from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
 from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
 from harness.models import Costly, Model, Sampling
-from harness.play import play, rows
+from harness.play import first, play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
 from results.record import Record, append, day
 from results.run import RunFolder, folder_name, line, run_id
@@ -39,7 +39,7 @@ class Question:
 
     def examples(self) -> list[Example]:
         """The examples asked, checked."""
-        found = list(self.task.examples(self.split))[: self.limit]
+        found = first(self.task, self.task.examples(self.split), self.limit)
         if not found:
             raise DataError(
                 f"{self.task.name} has no {self.split} examples; "

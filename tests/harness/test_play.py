@@ -316,7 +316,7 @@ def by_parity(example: Example) -> str:
 
 
 @pytest.mark.parametrize("block", [1, 4, 64])
-def test_compare_adds_scores_to_whole_groups(block: int):
+def test_compare_adds_scores_to_whole_sets(block: int):
     sizes: list[int] = []
 
     def counted(rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
@@ -325,15 +325,16 @@ def test_compare_adds_scores_to_whole_groups(block: int):
         assert keys == sorted(keys)
         return compare(rollouts)
 
-    task = a_task(compare=counted, group=by_parity)
+    task = a_task(compare=counted, set=by_parity)
     outcomes = by_key(list(play(task, asked(task), Dice(reverse=True), block=block)))
     assert sorted(sizes) == [9, 12]
     assert all(set(r.verdict.scores) == {"correct", "best"} for r in outcomes.values())
-    assert {r.group for r in outcomes.values()} == {"0", "1"}
+    assert {r.set for r in outcomes.values()} == {"0", "1"}
+    assert {r.group for r in outcomes.values()} == {r.example.id for r in outcomes.values()}
 
 
-def test_a_group_that_lacks_a_member_is_not_compared():
-    task = a_task(compare=compare, group=by_parity)
+def test_a_set_that_lacks_a_member_is_not_compared():
+    task = a_task(compare=compare, set=by_parity)
     model = Answers(lambda p: None if (p.example.id, p.attempt) == ("e1", 1) else Completion("1"))
     outcomes = list(play(task, asked(task, 2), model))
     assert {key[1] for key in by_key(outcomes)} == {"e0", "e2", "e4", "e6"}

@@ -80,7 +80,7 @@ def wrong(checks: Sequence[Check]) -> dict[str, int]:
     return {check.what: check.wrong for check in checks if check.wrong}
 
 
-KINDS = [{}, {"dialogue": debate}, {"compare": compare, "group": lambda example: "all"}]
+KINDS = [{}, {"dialogue": debate}, {"compare": compare, "set": lambda example: "all"}]
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=["plain", "dialogue", "compare"])
@@ -174,7 +174,7 @@ def test_a_dialogue_that_lost_a_role_or_a_turn_is_found():
     assert wrong(rescore(task, [*judges, *solvers]).checks) == {"verdicts": 1}
 
 
-def test_a_group_that_lost_its_best_is_found():
+def test_a_set_that_lost_its_best_is_found():
     task = a_task(**KINDS[2])
     lines = stored(task)
     best = next(each for each in lines if each["verdict"]["scores"]["best"] == 1.0)

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.caches import user_cache as user_cache
 from harness.errors import ModelError
 
 if TYPE_CHECKING:
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 AGAIN = "download or save it again"
-
-
-def user_cache() -> Path:
-    """Where this platform keeps what can be made again."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "grpo-harness"
-    if os.uname().sysname == "Darwin":
-        return Path.home() / "Library/Caches/grpo-harness"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grpo-harness"
 
 
 def read_json(path: Path) -> dict:

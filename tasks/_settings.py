@@ -24,7 +24,7 @@ def parted(name: str) -> tuple[str, dict[str, str]]:
         if not sign or not key or not value or len(value) > LONGEST:
             raise UsageError(
                 f"'+{pair}' of {name} is no setting; write +name=value, as in "
-                "coding/livecodebench+difficulty=hard"
+                "coding/livecodebench+difficulty=hard or ragqa/paraphrase+k=5"
             )
         if key in found:
             raise UsageError(f"{name} gives the setting '{key}' twice")
@@ -32,11 +32,11 @@ def parted(name: str) -> tuple[str, dict[str, str]]:
     return member, found
 
 
-def settled(member: str, given: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """All settings; UnknownName for one that the member does not have."""
+def settled(task: str, given: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """All settings; UnknownName for one that the task `family/member` does not have."""
     for key in given:
         if key not in defaults:
-            raise UnknownName(key, f"the settings of coding/{member}", defaults)
+            raise UnknownName(key, f"the settings of {task}", defaults)
     return {**defaults, **given}
 
 

@@ -1,0 +1,200 @@
+"""Retrievers by name, ragqa's members that measure them, and models that answer with a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+from harness import Completion, Example, Message, Metric, Prompt, Rollout, Split, Task, Verdict
+from harness.errors import UsageError, need
+from harness.metrics import mean
+from harness.models import Sampling
+from harness.registry import encoder
+from tasks import _ragqa_sets as sets
+from tasks._ragqa_answers import by_example, retrieved_alike
+from tasks._settings import choice
+from tasks.ragqa_retrieval.corpus import Corpus, Retriever
+from tasks.ragqa_retrieval.dense import Dense
+from tasks.ragqa_retrieval.fusion import Fused
+from tasks.ragqa_retrieval.lexical import BM25
+
+VERSION = 1
+DEPTHS = (1, 2, 3, 5, 10)
+"""k of recall and Jaccard; a ranking is read no further than the last."""
+
+CORPORA: Mapping[str, Callable[[], Corpus]] = {
+    "wikipedia": sets.wikipedia,
+    "almanac": sets.encyclopedia,
+    "miniature": sets.lines,
+}
+RETRIEVERS: Mapping[str, Callable[[Corpus], Retriever]] = {
+    "bm25": BM25,
+    "bm25-library": partial(BM25, ties="library"),
+    "minilm": lambda corpus: Dense(corpus, encoder("minilm")),
+    "hybrid": lambda corpus: Fused((BM25(corpus), Dense(corpus, encoder("minilm")))),
+}
+
+
+def retriever(name: str, corpus: str) -> Retriever:
+    """The retriever over the corpus, ready to search; built or mapped at its first question."""
+    return _retriever(name, corpus, CORPORA[corpus]().digest)
+
+
+@lru_cache(maxsize=8)
+def _retriever(name: str, corpus: str, digest: str) -> Retriever:
+    return RETRIEVERS[name](CORPORA[corpus]())
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A model that answers a question with the ids of the passages that it finds."""
+
+    name: str
+    task: Task
+    search: str
+    """Its retriever."""
+    independent = True
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """A ranking for each prompt's question."""
+        questions = [str(prompt.example.inputs["question"]) for prompt in prompts]
+        for number, ids in enumerate(self._retriever.search(questions, DEPTHS[-1])):
+            yield number, Completion(ids, steps=1)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its settings and the corpus."""
+        corpus = CORPORA[self.task.settings["corpus"]]()
+        return {"engine": self._retriever.name, "corpus": corpus.digest}
+
+    @property
+    def _retriever(self) -> Retriever:
+        return retriever(self.search, self.task.settings["corpus"])
+
+
+SEARCHERS: Mapping[str, str] = {
+    "bm25": "bm25-library",
+    "bm25-fixed": "bm25",
+    "minilm": "minilm",
+    "hybrid": "hybrid",
+}
+"""Models of these names, and their retrievers."""
+
+
+def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searcher:
+    """The model of that name; UsageError for a task that asks for answers in words."""
+    if task.settings.get("answers") != "rankings":
+        instead = f"{task.name.partition('+')[0]}+retriever={SEARCHERS[name]}"
+        raise UsageError(
+            f"{name} ranks passages and {task.name} asks for answers in words: choose the "
+            f"retriever with {instead}, or measure it on ragqa/retrieval"
+        )
+    return Searcher(name, task, SEARCHERS[name])
+
+
+# -- judging
+
+
+def ranking(output: Any) -> list[str]:
+    """The distinct ids of a ranking, the best first; none of what is no list of texts."""
+    if not isinstance(output, list | tuple):
+        return []
+    ids = [each for each in output[:1000] if isinstance(each, str)]
+    return list(dict.fromkeys(ids))[: DEPTHS[-1]]
+
+
+def verify(example: Example, completion: Completion) -> Verdict:
+    """Recall at each depth, nDCG at 10 and reciprocal rank, by ir-measures."""
+    ir = need("ir_measures", "rag", "measuring a ranking")
+    found, gold = ranking(completion.output), example.target["gold"]
+    measures = {f"recall@{k}": ir.R @ k for k in DEPTHS}
+    measures |= {"ndcg@10": ir.nDCG @ 10, "reciprocal_rank": ir.RR}
+    scores = dict.fromkeys(measures, 0.0)
+    if found:
+        run = {id: float(len(found) - place) for place, id in enumerate(found)}
+        told = ir.calc_aggregate(list(measures.values()), {"q": dict.fromkeys(gold, 1)}, {"q": run})
+        scores = {name: float(told[measure]) for name, measure in measures.items()}
+    if not found:
+        return Verdict(scores, None, "no_answer", "no list of passage ids")
+    right = scores["recall@1"] == 1 or scores["recall@5"] == 1
+    return Verdict(scores, found, "ok" if right else "wrong", f"holds it: {', '.join(gold[:3])}")
+
+
+def compare(rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
+    """Jaccard of the first k with those of the other phrasings; whether all found the passage."""
+    rows = list(by_example(rollouts).values())
+    found = [ranking(row[0].verdict.answer) for row in rows]
+    alike = {f"jaccard@{k}": retrieved_alike([ids[:k] for ids in found]) for k in DEPTHS}
+    every = {
+        f"all_found@{k}": min(row[0].verdict.scores[f"recall@{k}"] for row in rows) for k in (5, 10)
+    }
+    return [
+        {**{name: values[i] for name, values in alike.items()}, **every}
+        for i, row in enumerate(rows)
+        for _ in row
+    ]
+
+
+# -- members
+
+PHRASED: tuple[Metric, ...] = (
+    mean("all_found@5"),
+    *(mean(f"{what}@{k}") for what in ("recall", "jaccard") for k in DEPTHS),
+    mean("all_found@10"),
+    mean("ndcg@10"),
+    mean("reciprocal_rank"),
+)
+SINGLE: tuple[Metric, ...] = (
+    mean("ndcg@10"),
+    *(mean(f"recall@{k}") for k in DEPTHS),
+    mean("reciprocal_rank"),
+)
+RETRIEVAL = {"questions": "paraphrases"}
+LOOKUP: Mapping[str, str] = {}
+
+
+def _task(name: str, corpus: str, questions: sets.Questions, **more: Any) -> Task:
+    def examples(split: Split) -> list[Example]:
+        asked = questions(split)
+        if asked:
+            gold = (id for each in asked for id in each.gold)
+            CORPORA[corpus]().check_known(gold, name)
+        return [each.example({}) for each in asked]
+
+    return Task(
+        **{
+            "name": name,
+            "version": VERSION,
+            "examples": examples,
+            "prompt": lambda e: Prompt(e, (Message("user", e.inputs["question"]),)),
+            "verify": verify,
+            "gold": lambda e: list(e.target["gold"]),
+            "metrics": PHRASED,
+            "reward": {"reciprocal_rank": 1.0},
+            "compare": compare,
+            "set": sets.set_of,
+            "settings": {"corpus": corpus, "answers": "rankings"},
+            **more,
+        }
+    )
+
+
+def retrieval(name: str, settings: Mapping[str, str]) -> Task:
+    """Rank the passages of Wikipedia for paraphrases, or for questions with several hops."""
+    chosen = choice(settings, "questions", ("paraphrases", *sets.SUPPORTED))
+    if chosen == "paraphrases":
+        return _task(name, "wikipedia", sets.groups, source=sets.GROUPS.place)
+    return _task(
+        name,
+        "wikipedia",
+        partial(sets.supported, chosen),
+        source=sets.SUPPORTED[chosen].place,
+        metrics=SINGLE,
+        compare=None,
+    )
+
+
+def lookup(name: str, settings: Mapping[str, str]) -> Task:
+    """Rank the passages of the almanac."""
+    return _task(name, "almanac", sets.almanac, source="generated")

@@ -1,0 +1,1 @@
+"""Phrasings of questions: by noise, and by a model whose proposals are filtered."""

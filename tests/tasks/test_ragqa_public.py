@@ -1,0 +1,98 @@
+"""Public data of ragqa: published baselines of retrieval, and questions in several phrasings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Rollout, Task, registry
+from harness.data import FOLDER
+from harness.models import Gold, Sampling
+from harness.play import first, play
+from tasks._ragqa_open import questions
+
+pytest.importorskip("bm25s")
+pytest.importorskip("ir_measures")
+
+public = pytest.mark.skipif(not os.environ.get(FOLDER), reason=f"{FOLDER} is not set")
+
+
+def played(task: Task, model: Any, limit: int | None = None) -> list[Rollout]:
+    asked = [task.prompt(example) for example in first(task, task.examples("test"), limit)]
+    return [each for each in play(task, asked, model) if isinstance(each, Rollout)]
+
+
+TIES = 1.5e-3
+"""How bm25s decides between equal scores may differ between processors; recall is not touched."""
+BASELINES = {
+    "recall": {1: 0.8385, 3: 0.9561, 5: 0.9855, 10: 0.9958},
+    "jaccard": {1: 0.9363, 3: 0.6619, 5: 0.5554, 10: 0.4468},
+}
+
+
+@public
+def test_the_published_baselines_of_bm25():
+    task = registry.task("ragqa/retrieval")
+    model = registry.task_models(task.name)["bm25"](task, "test", Sampling())
+    rollouts = played(task, model)
+    assert len(rollouts) == 357 * 6
+    for what, values in BASELINES.items():
+        for k, value in values.items():
+            found = sum(r.verdict.scores[f"{what}@{k}"] for r in rollouts) / len(rollouts)
+            slack = 5e-5 if what == "recall" else TIES
+            assert found == pytest.approx(value, abs=slack), (what, k)
+
+
+HOPS = {
+    "hotpotqa": {"recall@2": 0.5875, "recall@5": 0.7675, "recall@10": 0.8950, "ndcg@10": 0.7847},
+    "2wiki": {"recall@2": 0.5534, "recall@5": 0.6875, "recall@10": 0.7317, "ndcg@10": 0.7292},
+    "musique": {"recall@2": 0.3729, "recall@5": 0.4583, "recall@10": 0.5425, "ndcg@10": 0.5022},
+}
+
+
+@public
+@pytest.mark.parametrize("name", HOPS)
+def test_the_published_baselines_of_questions_with_several_hops(name: str):
+    task = registry.task(f"ragqa/retrieval+questions={name}")
+    model = registry.task_models(task.name)["bm25"](task, "test", Sampling())
+    rollouts = played(task, model)
+    for metric, value in HOPS[name].items():
+        found = sum(r.verdict.scores[metric] for r in rollouts) / len(rollouts)
+        assert found == pytest.approx(value, abs=TIES if metric == "ndcg@10" else 5e-5), metric
+
+
+# ---- public questions
+
+
+@public
+@pytest.mark.parametrize("name", ["hotpotqa", "nq_open"])
+def test_public_questions_come_in_noisy_sets(name: str):
+    task = registry.task(f"ragqa/open+questions={name}")
+    rollouts = played(task, Gold(task), 60)
+    assert all(r.verdict.scores["all_correct"] == 1 for r in rollouts)
+    assert {r.example.inputs["phrasing"] for r in rollouts} == {"given", "noise"}
+    shown = [r.example.inputs["passages"] for r in rollouts]
+    assert all(shown) == (name == "hotpotqa")
+
+
+def test_phrasings_of_a_model_are_read_with_the_model_that_wrote_them(tmp_path: Path, monkeypatch):
+    folder = tmp_path / "rag"
+    folder.mkdir()
+    asked = [{"id": f"q{n}", "question": f"Who made {n}?", "answers": ["Ann"]} for n in range(3)]
+    written = [
+        {"id": "q0", "paraphrases": ["Who made 0?", "0 was made by whom?"], "phrasing": "model m"},
+        {"id": "q1", "paraphrases": ["Who made 1?"], "phrasing": "model m"},
+    ]
+    for file, rows in (("popqa_1000", asked), ("phrasings_popqa", written)):
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / f"{file}.jsonl").write_text(text, "utf-8")
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    found = questions("popqa", "model", "test")
+    assert [(a.set, a.number, a.phrasing) for a in found] == [
+        ("model/q0", 0, "given"),
+        ("model/q0", 1, "model m"),
+    ]

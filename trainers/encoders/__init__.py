@@ -1,0 +1,1 @@
+"""Encoders, one file each: texts to vectors. `harness.registry.encoder` finds them by name."""
