@@ -1,10 +1,10 @@
 PYTHON ?= python3
 ONLY ?=
-MARKS ?= not slow and not gpu and not docker and not hub
+MARKS ?= not slow and not gpu and not docker and not hub and not browser
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
+.PHONY: setup demo test slow check lint types boards site assets browser bench-site conformance coverage ranks learning \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -34,7 +34,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(MARKS)" -k "$(ONLY)"
 
 slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow and not gpu and not docker and not hub"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow and not gpu and not docker and not hub and not browser"
 
 check: lint test
 
@@ -46,6 +46,20 @@ lint: $(READY)
 
 boards: $(READY)
 	$(BIN)/harness publish
+
+# The site of the house's own records, into results/site.
+site: $(READY)
+	$(BIN)/harness publish --site
+
+# What the site's pages run, bundled from leaderboards/site/src and pinned libraries; needs node.
+assets:
+	cd leaderboards/site && npm ci --no-audit --no-fund && node build.mjs
+
+browser: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
+
+bench-site: $(READY)
+	$(BIN)/python tests/bench/site.py
 
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.digests import digest
+from leaderboards.cards import WITHOUT_WEIGHTS
 from leaderboards.rank import Ranking, setting
 from leaderboards.sheets import row_name, row_names
 from results.record import Record
@@ -97,7 +98,8 @@ def pareto(found: Ranking, tokens: Mapping[str, float]) -> Chart | None:
 
     `tokens`: by run.
     """
-    records = [p.record for p in found.places if tokens.get(p.record.run, 0.0) > 0]
+    ours = [p.record for p in found.places if p.record.engine not in WITHOUT_WEIGHTS]
+    records = [record for record in ours if tokens.get(record.run, 0.0) > 0]
     if len(records) < 2:
         return None
     names = row_names(records)

@@ -92,3 +92,8 @@ def value_cell(record: Record, place: Place | None = None, row: int = -1) -> lis
         place.rank if place else "",
         row,
     ]
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 model`, `1,200 models`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

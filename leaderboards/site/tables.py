@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from leaderboards.board import Drawing
 from leaderboards.rank import Ranking, mixed
 from leaderboards.sheets import ARROWS, settings_line
 from leaderboards.site.addresses import (
+    Row,
     first_of,
     model_page,
     recipe_page,
@@ -49,7 +50,7 @@ def board_grid(world: World, drawing: Drawing) -> Grid:
         for record, cell in _value_cells(world, found):
             cells.setdefault(row_of(record), {})[len(columns) - 1] = cell
     rows: list[list[Cell]] = []
-    for row in sorted(cells, key=lambda row: world.names[row]):
+    for row in _order(world, drawing, cells):
         recipe = row[2]
         rows.append(
             [
@@ -64,6 +65,14 @@ def board_grid(world: World, drawing: Drawing) -> Grid:
             del row[1]
     return Grid(name="board", label=f"{drawing.board.title}: models and their numbers",
                 columns=columns, rows=rows)  # fmt: skip
+
+
+def _order(world: World, drawing: Drawing, rows: Iterable[Row]) -> list[Row]:
+    """By name; on a board that ranks, those of its first ranking come first, best on top."""
+    first: dict[Row, int] = {}
+    if drawing.board.layout == "rankings" and drawing.rankings:
+        first = {row_of(r): n for n, r in enumerate(rows_of(drawing.rankings[0]))}
+    return sorted(rows, key=lambda row: (first.get(row, len(first)), world.names[row]))
 
 
 def _value_cells(world: World, found: Ranking) -> list[tuple[Record, Cell]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from leaderboards.charts import EVALUATION, Chart, Line
+from leaderboards.site.grids import counted
 from leaderboards.site.folders import Folder
 
 WAY = 0.9
@@ -68,8 +69,8 @@ def budget_charts(found: Iterable[Learning]) -> list[Chart]:
         charts.append(
             Chart(
                 title=f"{task} from {base}: recipes at equal budget",
-                about=f"mean dev score over {'-'.join(map(str, seeds))} runs a recipe; "
-                "bars span the runs",
+                about="dev score by what generating and reading cost; of several runs of a recipe the "
+                f"mean, and bars that span them (runs a recipe: {', '.join(map(str, seeds))})",
                 x="tokens generated and read",
                 y=runs[0].metric,
                 lines=tuple(lines),
@@ -97,7 +98,7 @@ def profile(found: Iterable[Learning]) -> Chart | None:
         lines.append(Line(name=recipe, x=(*x, max(4.0, *x)), y=(*y, y[-1]), shape="steps"))
     return Chart(
         title="Time to target",
-        about=f"share of {len(compared)} workloads brought to the target within so many times "
+        about=f"share of {counted(len(compared), 'workload')} brought to the target within so many times "
         "the tokens of the quickest recipe",
         x="times the tokens of the quickest",
         y="share of workloads",

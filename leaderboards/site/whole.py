@@ -26,7 +26,7 @@ from leaderboards.site.addresses import (
 )
 from leaderboards.site.behind import facts, ranking_data, run_data, values_data
 from leaderboards.site.building import HOUSE, Build
-from leaderboards.site.grids import Grid
+from leaderboards.site.grids import Grid, counted
 from leaderboards.site.pages import page, script_file
 from leaderboards.site.trainings import Learning, budget_charts, learning, profile
 from leaderboards.site.world import World, rows_of
@@ -90,8 +90,8 @@ class Site:
             for record in rows_added(world.shown)[:NEWS]
         ]
         counts = (
-            f"{len(world.shown):,} numbers of {len(world.by_row):,} models on "
-            f"{len(world.by_task):,} tasks, in {len(world.by_run):,} runs."
+            f"{counted(len(world.shown), 'number')} of {counted(len(world.by_row), 'model')} on "
+            f"{counted(len(world.by_task), 'task')}, in {counted(len(world.by_run), 'run')}."
         )
         data = {"boards": boards, "news": news, "counts": counts, "scripted": False}
         self._page("index.html", "index.html", self.title, data)
@@ -144,7 +144,8 @@ class Site:
     def _task(self, task: str, keys: Sequence[str]) -> None:
         found = [self.world.rankings[key] for key in keys]
         charts: list[Chart] = pass_curves(found)
-        for each in found[:6]:
+        headline = found[0].record.metric
+        for each in (each for each in found if each.record.metric == headline):
             if (chart := pareto(each, self._tokens(rows_of(each)))) is not None:
                 charts.append(chart)
         titles = _distinct([tables.title(each.record) for each in found])
@@ -212,7 +213,8 @@ class Site:
         data = run_data(self.world, run)
         folder = self.world.folders.get(run)
         chart = training(run, folder.steps) if folder and folder.recipe else None
-        data |= {"task_page": task_page(data["task"]) if data["task"] else ""}
+        known = data["task"] in self.world.by_task
+        data |= {"task_page": task_page(data["task"]) if known else ""}
         island = {"page": "run", "charts": told([chart] if chart else [])}
         self._page(
             "run.html", run_page(run), run, {**data, "island": island, "scripted": bool(chart)}
@@ -255,7 +257,7 @@ def _counts(drawing: Drawing) -> str:
     rows = {row_of(record) for found in drawing.rankings for record in rows_of(found)}
     newest = max((r.when for f in drawing.rankings for r in rows_of(f)), default="")[:10]
     last = f", last on {newest}" if newest else ""
-    return f"{len(rows):,} models, {len(drawing.rankings):,} rankings{last}"
+    return f"{counted(len(rows), 'model')}, {counted(len(drawing.rankings), 'ranking')}{last}"
 
 
 def _address(record: Record) -> str:

@@ -21,7 +21,7 @@ function frame(look, about) {
     paper_bgcolor: look.paper, plot_bgcolor: look.paper, font: { color: look.ink, family: "system-ui, sans-serif", size: 13 },
     margin: { l: 60, r: 20, t: 20, b: 50 }, colorway: look.colors, hovermode: "closest",
     hoverlabel: { bgcolor: look.paper, bordercolor: look.line, font: { color: look.ink } },
-    legend: { orientation: "h", y: -0.22 }, ...about,
+    legend: { orientation: "h", y: -0.3 }, ...about,
     xaxis: { ...axis, ...about.xaxis }, yaxis: { ...axis, ...about.yaxis },
   };
 }
@@ -32,7 +32,7 @@ function bars(values, low, high) {
 }
 
 function trace(line, number, look) {
-  const color = look.colors[number % look.colors.length];
+  const color = look.colors[number % look.colors.length]; // a faint line has the color of the next
   const points = line.shape === "points";
   return {
     type: "scatter", x: line.x, y: line.y, name: plain(line.name), opacity: line.shape === "faint" ? 0.35 : 1,
@@ -45,9 +45,18 @@ function trace(line, number, look) {
 }
 
 function lines(chart) {
-  return look => [chart.lines.map((line, number) => trace(line, number, look)), frame(look, {
-    height: 360, xaxis: { title: { text: plain(chart.x) }, type: chart.log_x ? "log" : "linear" }, yaxis: { title: { text: plain(chart.y) } },
+  let number = -1;
+  const numbers = chart.lines.map((line, n) => (n && chart.lines[n - 1].shape === "faint" ? number : ++number));
+  return look => [chart.lines.map((line, n) => trace(line, numbers[n], look)), frame(look, {
+    height: 360, xaxis: { title: { text: plain(chart.x) }, ...scale(chart) }, yaxis: { title: { text: plain(chart.y) } },
   })];
+}
+
+/** A logarithmic axis names the points there are, if they are few. */
+function scale(chart) {
+  if (!chart.log_x) return {};
+  const there = [...new Set(chart.lines.flatMap(line => line.x))].sort((a, b) => a - b);
+  return there.length > 8 ? { type: "log" } : { type: "log", tickvals: there, ticktext: there.map(x => String(Number(x.toPrecision(3)))) };
 }
 
 /** A ranking as dots with intervals, best on top. */
@@ -64,7 +73,7 @@ export function dots(rows, metric) {
       text: shown.map(row => plain(row.shown + " " + row.interval + (row.rank ? " #" + row.rank : ""))),
       hovertemplate: "%{y}<br>%{text}<extra></extra>", showlegend: false,
     }], frame(look, {
-      height: 110 + 26 * shown.length, yaxis: { autorange: "reversed", type: "category", gridcolor: "rgba(0,0,0,0)" },
+      height: 130 + 26 * shown.length, yaxis: { autorange: "reversed", type: "category", gridcolor: "rgba(0,0,0,0)" },
       xaxis: { title: { text: plain(metric) + ", 95 % intervals" + (shown.some(r => r.recipe) ? "; orange: trained here" : "") } },
     })];
   };

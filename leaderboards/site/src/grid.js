@@ -10,16 +10,15 @@ ModuleRegistry.registerModules([
   QuickFilterModule, RenderApiModule, RowApiModule, TextFilterModule, TooltipModule,
 ]);
 
-const TALL = 16; // rows from which a table scrolls on its own
+const ROW = 36;
+const VALUE_ROW = 46;
 const narrow = () => matchMedia("(max-width: 40rem)").matches;
 
-function linkCell({ value, node, data, colDef }) {
+function linkCell({ value, data, colDef }) {
   const cell = data[Number(colDef.colId)];
-  const made = document.createElement(Array.isArray(cell) && cell[1] ? "a" : "span");
-  const text = document.createElement("bdi");
-  text.textContent = value ?? "";
-  made.append(text);
-  if (made.tagName === "A") made.href = up + cell[1];
+  const made = document.createElement("span");
+  if (colDef.pinned) made.className = "name-of-row";
+  if (cell) make("bdi", make("a", make("span", made)), value).parentElement.href = up + cell[1];
   return made;
 }
 
@@ -32,6 +31,12 @@ function valueCell({ data, colDef }) {
   if (cell[3]) make("span", made, "#" + cell[3], "rank");
   if (cell[2]) make("span", made, cell[2], "interval");
   return made;
+}
+
+/** Wide texts share the room that is left, but for a pinned one. */
+function width(spec) {
+  if (!spec.wide) return { width: 132 };
+  return spec.pinned ? { width: narrow() ? 156 : 272, wrapText: true } : { flex: 1, minWidth: narrow() ? 180 : 220 };
 }
 
 function comparator(a, b) {
@@ -58,8 +63,9 @@ function column(spec, number) {
   }
   const text = ({ data }) => { const cell = at(data); return (Array.isArray(cell) ? cell[0] : cell) ?? ""; };
   return {
-    ...base, width: spec.wide ? (narrow() ? 148 : 264) : 128, filter: "agTextColumnFilter", valueGetter: text,
+    ...base, ...width(spec), filter: "agTextColumnFilter", valueGetter: text,
     comparator: byText, cellRenderer: spec.kind === "link" ? linkCell : undefined,
+    hide: spec.title === "recipe" && number === 1 && narrow(), // a phone shows it in the model's name
     pinned: spec.pinned ? "left" : undefined, cellClass: spec.pinned ? "name" : "",
   };
 }
@@ -74,6 +80,8 @@ function grouped(columns) {
     else if (last && last.children && last.headerName === spec.group) last.children.push(definition);
     else made.push({ headerName: spec.group, children: [definition], marryChildren: true });
   });
+  for (const { children, headerName } of made) // a header over one column is not to be cut
+    if (children?.length === 1) children[0].width = Math.max(children[0].width, Math.min(320, 8 * headerName.length + 26));
   return made;
 }
 
@@ -120,23 +128,24 @@ function toolbar(place, grid) {
 /** Draw a table; `open(cell, column, rowData)` is called when a number is chosen. */
 export function draw(place, grid, open) {
   const { search, clear, told } = toolbar(place, grid);
-  const tall = grid.rows.length > TALL;
-  place.classList.add("ag-theme-quartz", tall ? "tall" : "short");
+  const values = grid.columns.some(each => each.kind === "value");
+  const rowHeight = values ? VALUE_ROW : ROW;
+  const whole = Math.max(grid.rows.length, 2) * rowHeight + (grid.columns.some(each => each.group) ? 76 : 40) + 20;
+  place.classList.add("ag-theme-quartz");
+  place.style.setProperty("--row", rowHeight - 2 + "px");
+  place.style.height = `min(${whole}px, 76vh)`;
   const chosen = ({ colDef, data }) => {
     const spec = colDef.context;
     const cell = spec && data[Number(colDef.colId)];
     if (cell && cell[4] >= 0 && open) open(cell, spec, data);
   };
-  const values = grid.columns.some(each => each.kind === "value");
   const api = createGrid(place, {
     theme: "legacy",
     columnDefs: grouped(grid.columns),
     rowData: grid.rows,
-    rowHeight: values ? 46 : 36,
+    rowHeight,
     headerHeight: 40,
     groupHeaderHeight: 36,
-    defaultColGroupDef: { wrapHeaderText: true, autoHeaderHeight: true },
-    domLayout: tall ? "normal" : "autoHeight",
     ensureDomOrder: true,
     enableCellTextSelection: true,
     suppressDragLeaveHidesColumns: true,
@@ -151,7 +160,7 @@ export function draw(place, grid, open) {
     onFilterChanged: () => remember(api, grid.name, search),
     onModelUpdated: () => {
       const shown = place.isConnected && api ? api.getDisplayedRowCount() : grid.rows.length;
-      told.textContent = count(shown) + (shown < grid.rows.length ? " of " + count(grid.rows.length) : "") + " rows";
+      told.textContent = count(shown) + (shown < grid.rows.length ? " of " + count(grid.rows.length) : "") + (shown === 1 ? " row" : " rows");
     },
   });
   const inner = place.querySelector("[role=grid], [role=treegrid]");
