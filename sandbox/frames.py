@@ -25,8 +25,13 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 def pack(value: Any) -> bytes:
     """The frame of a JSON value."""
-    body = _encode(value).encode()
+    body = packed(value)
     return HEAD.pack(len(body)) + body
+
+
+def packed(value: Any) -> bytes:
+    """The body of that frame."""
+    return _encode(value).encode()
 
 
 def unpack(body: bytes) -> Any:

@@ -140,7 +140,8 @@ def speed(worker: Worker) -> float:
     """How fast this machine is, by the quickest of three runs of a fixed loop."""
     runs = list(worker.run(LOOP, "lean"))
     if [run.status for run in runs] != ["OK"] * 3:
-        raise Broken(f"the loop that measures speed ended as {runs[-1].status}: {runs[-1].detail}")
+        last = runs[-1]
+        raise Broken(f"the loop that measures speed: {last.status} {last.detail} {last.stderr}")
     return REFERENCE / min(run.cpu for run in runs)
 
 

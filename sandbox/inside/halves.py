@@ -21,10 +21,12 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     """One split test, in two new processes."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        holder = Child(keeper, job, ours.fileno())
-        judge = Child(keeper, {**job, "source": test["code"]}, theirs.fileno())
-    holder.begin(frames.pack({"kind": "hold"}), b"")
-    judge.begin(frames.pack({"kind": "judge", "entry": test["entry"]}), b"")
+        holder = Child(keeper, job, link=ours.fileno())
+        judge = Child(keeper, {**job, "source": test["code"]}, link=theirs.fileno())
+    holder.submit(frames.packed({"kind": "hold"}), b"")
+    judge.submit(frames.packed({"kind": "judge", "entry": test["entry"]}), b"")
+    for each in (holder, judge):
+        each.turn()
     start = time.monotonic()
     seen: Seen | None = None
     while seen is None:
@@ -33,7 +35,7 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     memory = keeper.end(holder).memory
     spent = judge.cpu()
     keeper.leave(judge)
-    seen = measured(seen, holder, test, wall)
+    seen = measured(seen, holder, test, wall, last=True)
     seen.cpu, seen.memory, seen.again = seen.cpu + spent, memory, False
     seen.stderr = bytes(judge.stderr[-job["limits"]["stderr"] :]) or seen.stderr
     return seen
@@ -50,12 +52,12 @@ def _look(
     except frames.BadFrame as error:
         return Seen("RE", f"its answer was no frame: {error}")
     cpu = holder.cpu()
+    if verdict is not None:
+        return _judged(keeper, holder, (verdict, said), test)
     if said is not None:
         return _held(said, test)
     if holder.usage is not None:
         return died(holder, test, cpu)
-    if verdict is not None:
-        return _judged(keeper, holder, verdict, test)
     if judge.usage is not None:
         return died(judge, test, judge.cpu())
     if max(len(each.stdout) for each in both) > limits["stdout"]:
@@ -74,11 +76,16 @@ def _held(said: bytes, test: dict[str, Any]) -> Seen:
     return Seen("RE", "it hung up before the test was over") if seen.status == "OK" else seen
 
 
-def _judged(keeper: Keeper, holder: Child, verdict: bytes, test: dict[str, Any]) -> Seen:
+def _judged(
+    keeper: Keeper, holder: Child, answers: tuple[bytes, bytes | None], test: dict[str, Any]
+) -> Seen:
     """The test's own end; where the line broke, the reason is with the holding half."""
+    verdict, said = answers
     seen = answered(verdict, test)
     if not seen.detail.startswith("Ended: "):
         return seen
+    if said is not None:
+        return _held(said, test)
     until = time.monotonic() + LAST_WORDS
     while holder.usage is None and time.monotonic() < until:
         try:

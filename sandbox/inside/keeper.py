@@ -33,48 +33,77 @@ class Lost(Exception):
 class Child:
     """One program process, its pipes, and what is known of its end."""
 
-    def __init__(self, keeper: Keeper, job: dict[str, Any], link: int | None = None) -> None:
+    def __init__(
+        self, keeper: Keeper, job: dict[str, Any], slots: int = 1, link: int | None = None
+    ) -> None:
         self.limits: dict[str, Any] = job["limits"]
-        self.input = os.memfd_create("input", os.MFD_CLOEXEC)
-        self.out, out = os.pipe()
-        self.err, err = os.pipe()
+        self.inputs = [os.memfd_create("input", os.MFD_CLOEXEC) for _ in range(slots)]
+        pipes = [os.pipe() for _ in range(slots + 1)]
+        *self.outs, self.err = (read for read, _ in pipes)
+        *outs, err = (write for _, write in pipes)
         self.control, control = socket.socketpair()
-        self.open = {self.out, self.err, self.control.fileno()}
-        self.polls = {self.out: [keeper.poll], self.err: [keeper.poll]}
+        self.slot = -1
+        self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
-        for each, polls in self.polls.items():
-            for poll in polls:
-                poll.register(each, select.POLLIN)
-        for each in (self.out, self.err):
+        self.open = set(self.polls)
+        self._watched: set[int] = set()
+        self._observe(self.err)
+        self._observe(self.control.fileno())
+        for each in (*self.outs, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
         self.greeted = False
         self.usage: Usage | None = None
-        self.cpu_before = 0.0
-        given = [self.input, out, err, control.fileno()]
+        self.assigned = 0.0
+        """CPU seconds before the first test, and those that tests have been charged with."""
+        given = [self.inputs[0], outs[0], err, control.fileno()]
         if link is not None:
             given.append(link)
+        elif slots > 1:
+            given += [each for pair in zip(self.inputs, outs, strict=True) for each in pair]
         self.pid = keeper.bear(_limits(job), given)
         keeper.children[self.pid] = self
-        for each in (out, err):
+        for each in (*outs, err):
             os.close(each)
         control.close()
         self.control.settimeout(30)
         with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
-            self.control.sendall(_texts(job))
+            self.control.sendall(_texts(job, slots))
         self.control.setblocking(False)
 
-    def begin(self, test: bytes, text: bytes) -> None:
-        """Fill the input and send the test; a process that does not listen shows by its silence."""
-        os.ftruncate(self.input, 0)
-        os.lseek(self.input, 0, os.SEEK_SET)
+    def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
+        """Fill a slot's input and send the test, which is run when its turn comes.
+
+        A process that does not listen shows by its silence.
+        """
+        held = self.inputs[slot]
+        os.ftruncate(held, 0)
+        os.lseek(held, 0, os.SEEK_SET)
         at = 0
         while at < len(text):
-            at += os.pwrite(self.input, text[at:] if at else text, at)
-        self.stdout, self.stderr = bytearray(), bytearray()
-        self.cpu_before = self.cpu()
+            at += os.pwrite(held, text[at:] if at else text, at)
         with contextlib.suppress(OSError):
-            self.control.send(test)
+            self.control.send(frames.HEAD.pack(len(test) + 1) + b"%d" % slot + test)
+
+    def turn(self, slot: int = 0) -> None:
+        """From now on the test of this slot is watched."""
+        if slot != self.slot:
+            self._ignore(self.outs[self.slot])
+            self.slot = slot
+            self._observe(self.outs[slot])
+        self.stdout, self.stderr = bytearray(), bytearray()
+
+    def _observe(self, descriptor: int) -> None:
+        if descriptor in self.open:
+            self._watched.add(descriptor)
+            for poll in self.polls[descriptor]:
+                poll.register(descriptor, select.POLLIN)
+
+    def _ignore(self, descriptor: int) -> None:
+        if descriptor in self._watched:
+            self._watched.discard(descriptor)
+            for poll in self.polls[descriptor]:
+                poll.unregister(descriptor)
 
     def cpu(self) -> float:
         """CPU seconds so far, by the kernel's clock of the process."""
@@ -83,12 +112,12 @@ class Child:
         try:
             return time.clock_gettime((~self.pid << 3) | 2)
         except OSError:
-            return self.cpu_before
+            return self.assigned
 
     def read_all(self) -> None:
         """What lies in the pipes now."""
         while len(self.stdout) <= self.limits["stdout"]:
-            part = self._read(self.out)
+            part = self._read(self.outs[self.slot])
             self.stdout += part
             if len(part) < CHUNK:  # the pipe is empty
                 break
@@ -114,13 +143,14 @@ class Child:
 
     def _ended(self, descriptor: int) -> None:
         """Nothing more comes from there."""
-        if descriptor in self.open:
-            self.open.discard(descriptor)
-            for poll in self.polls[descriptor]:
-                poll.unregister(descriptor)
+        self.open.discard(descriptor)
+        self._ignore(descriptor)
 
     def listen(self) -> bytes | None:
         """The next whole answer, if it is there; BadFrame if what came is none."""
+        answer = self.heard_already()
+        if answer is not None:
+            return answer
         line = self.control.fileno()
         most = self.limits["stdout"] + HELD
         try:
@@ -135,6 +165,11 @@ class Child:
             pass
         except OSError:
             self._ended(line)
+        return self.heard_already()
+
+    def heard_already(self) -> bytes | None:
+        """The same of what was read before."""
+        most = self.limits["stdout"] + HELD
         while len(self.heard) >= 4:
             size = frames.length(bytes(self.heard[:4]), most)
             if len(self.heard) < 4 + size:
@@ -143,7 +178,9 @@ class Child:
             del self.heard[: 4 + size]
             if self.greeted:
                 return body
+            # before it has read the submission it is believed
             self.greeted = body[:1] == runner.GREETING
+            self.assigned = int(body[1:] or 0) / 1e6
         return None
 
     def kill(self) -> None:
@@ -154,20 +191,21 @@ class Child:
 
     def close(self) -> None:
         """Give the pipes back; twice does no harm."""
-        if self.input >= 0:
-            for each in list(self.open):
-                self._ended(each)
-            for each in (self.input, self.out, self.err):
+        if self.inputs:
+            for each in list(self._watched):
+                self._ignore(each)
+            for each in (*self.inputs, *self.outs, self.err):
                 os.close(each)
-            self.input = -1
+            self.inputs.clear()
+            self.open.clear()
             self.control.close()
 
 
-def _texts(job: dict[str, Any]) -> bytes:
-    """Prefix and source in one frame, without JSON: a program process would load its parser."""
+def _texts(job: dict[str, Any], slots: int) -> bytes:
+    """Slots, prefix and source in one frame; not JSON, whose parser a program would load."""
     prefix, source = (job[key].encode("utf-8", "surrogatepass") for key in ("prefix", "source"))
-    size = frames.HEAD.size + len(prefix) + len(source)
-    return b"".join((frames.HEAD.pack(size), frames.HEAD.pack(len(prefix)), prefix, source))
+    body = b"".join((b"%c" % (ord("0") + slots), frames.HEAD.pack(len(prefix)), prefix, source))
+    return frames.HEAD.pack(len(body)) + body
 
 
 def _limits(job: dict[str, Any]) -> bytes:
@@ -221,7 +259,7 @@ class Keeper:
         if self.zygote.fileno() in found:
             self._bury(self._told())
         for child in children:
-            if {child.out, child.err} & found:
+            if child.err in found or child.outs[child.slot] in found:
                 child.read_all()
 
     def end(self, child: Child) -> Usage:

@@ -27,10 +27,11 @@ from sandbox import frames
 from sandbox.inside import split, state
 
 CONTROL = 3
+SPARE = 4
+"""From here on: input and output of each slot, where there are several; or a split test's link."""
 FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
-GREETED = frames.HEAD.pack(1) + GREETING
 PLAIN = b"stdin"
 """The frame of a test that reads its standard input."""
 PLAIN_TEST = {"kind": "stdin"}
@@ -67,18 +68,22 @@ def serve() -> NoReturn:
     """Greet, take the job, answer each test, until the keeper closes the line."""
     try:
         _serve()
+    except BaseException as error:
+        with contextlib.suppress(BaseException):
+            os.write(2, f"the runner ended: {error!r}\n".encode("utf-8", "replace"))
     finally:
         os._exit(1)  # whatever the submission broke, its process ends here
 
 
 def _serve() -> None:
-    os.write(CONTROL, GREETED)
+    _greet()
     texts = frames.body(CONTROL)
-    middle = 4 + int.from_bytes(texts[:4], "big")
+    slots, middle = texts[0] - ord("0"), 5 + int.from_bytes(texts[1:5], "big")
     before, source = (
-        part.decode("utf-8", "surrogatepass") for part in (texts[4:middle], texts[middle:])
+        part.decode("utf-8", "surrogatepass") for part in (texts[5:middle], texts[middle:])
     )
-    own = state.streams()
+    spare = range(SPARE, SPARE + 2 * slots, 2) if slots > 1 else ()
+    own = [state.streams(each) for each in spare] or [state.streams()]
     try:
         prefix = compile(before, "<prefix>", "exec", dont_inherit=True)
         code = compile(source, "<solution>", "exec", dont_inherit=True)
@@ -93,24 +98,44 @@ def _serve() -> None:
             asked = frames.body(CONTROL)
         except EOFError:
             return
+        slot, asked = asked[0] - ord("0"), asked[1:]
         test = frames.unpack(asked) if asked != PLAIN else PLAIN_TEST
         if not first:  # the zygote has made the first test's
+            os.dup2(spare[slot], 0)
+            os.dup2(spare[slot] + 1, 1)
             state.refresh(streams=rewiring or meddling)
         first = False
         status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
-        again = state.reusable(own, meddling)
+        again = state.reusable(own[slot], meddling)
         _answer(status, text, again=again, flattened=flattened)
+        if not again or status != FINE:
+            return  # the tests that lie ready are for a new process
+
+
+def _greet() -> None:
+    """Say that the layers are up, and the microseconds of CPU that this took."""
+    body = GREETING + b"%d" % _spent()[1]
+    os.write(CONTROL, frames.HEAD.pack(len(body)) + body)
+
+
+def _spent() -> tuple[int, int]:
+    """Peak resident KiB, and microseconds of CPU since the last time this was asked."""
+    global _told_cpu
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = round(1e6 * (used.ru_utime + used.ru_stime))
+    before, _told_cpu = _told_cpu, cpu
+    return used.ru_maxrss, cpu - before
 
 
 def _answer(status: bytes, text: str, *, again: bool = False, flattened: str = "") -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    head = b"%c%d%d %b\n" % (status, again, peak, flattened.encode())
+    head = b"%c%d%d %d %b\n" % (status, again, *_spent(), flattened.encode())
     body = head + text.encode("utf-8", "backslashreplace")
     rest = memoryview(frames.HEAD.pack(len(body)) + body)
     while rest:
         rest = rest[os.write(CONTROL, rest) :]
 
 
+_told_cpu = 0
 Body = Callable[[Any, Any, dict[str, Any]], tuple[str, str]]
 
 

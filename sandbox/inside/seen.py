@@ -49,15 +49,19 @@ def answered(answer: bytes, test: dict[str, Any]) -> Seen:
     """What the process says of itself; anything unknown is an error of the program."""
     head, _, body = answer.partition(b"\n")
     status = STATUS.get(head[:1], "RE")
-    numbers, _, flattened = head[2:].partition(b" ")
+    peak, spent, flattened = (*head[2:].split(b" "), b"", b"")[:3]
     text = body.decode("utf-8", "replace")
     seen = Seen(status, again=head[1:2] == b"1")
-    seen.memory = int(numbers) * 1024 if numbers.isdigit() and len(numbers) < 12 else 0
+    seen.memory, seen.cpu = _number(peak) * 1024, _number(spent) / 1e6
     if status == "OK" and test["kind"] == "call":
         seen.value, seen.flattened = text, flattened.decode("ascii", "replace")[:8]
     elif status != "OK":
         seen.detail = text[:TOLD]
     return seen
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 12 else 0
 
 
 def died(child: Child, test: dict[str, Any], cpu: float) -> Seen:
@@ -83,8 +87,12 @@ def died(child: Child, test: dict[str, Any], cpu: float) -> Seen:
     return Seen("RE", f"signal {number} ({signal.strsignal(number)})")
 
 
-def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float) -> Seen:
-    """The same with output and times; output beyond the cap is OLE whatever came after it."""
+def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float, *, last: bool) -> Seen:
+    """The same with output and times; output beyond the cap is OLE whatever came after it.
+
+    A process may be ahead of what was watched. So a test is charged with the CPU seconds that the
+    process says it took, up to those that the kernel counted; the last with all that are left.
+    """
     child.read_all()
     limits = child.limits
     if seen.status == "OK" and len(child.stdout) > limits["stdout"]:
@@ -92,6 +100,9 @@ def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float) -> See
     if test["kind"] == "stdin":
         seen.stdout = bytes(child.stdout[: limits["stdout"]])
     seen.stderr = bytes(child.stderr[-limits["stderr"] :]) if limits["stderr"] else b""
-    seen.cpu, seen.wall = max(0.0, child.cpu() - child.cpu_before), wall
+    counted = max(0.0, child.cpu() - child.assigned)
+    seen.cpu = min(seen.cpu, counted) if seen.again and not last else counted
+    child.assigned += seen.cpu
+    seen.wall = wall
     seen.weak = test["kind"] == "weak"
     return seen

@@ -102,9 +102,9 @@ def may_meddle(source: str, code: types.CodeType) -> bool:
     return any(word in source for word in MEDDLING) or _stores(code)
 
 
-def streams() -> tuple[int, int]:
-    """Which files standard input and output are."""
-    return os.fstat(0).st_ino, os.fstat(1).st_ino
+def streams(first: int = 0) -> tuple[int, int]:
+    """Which files two descriptors are: standard input and output, or those of a slot."""
+    return os.fstat(first).st_ino, os.fstat(first + 1).st_ino
 
 
 def _meddled() -> bool:

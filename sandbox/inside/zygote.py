@@ -18,7 +18,8 @@ from typing import NamedTuple, NoReturn
 from sandbox.inside import runner
 from sandbox.layers import landlock, libc, namespaces, rlimits, seccomp
 
-LOW = 8
+LOW = 32
+"""No program process is given so many descriptors."""
 ASKED = struct.Struct("=QQQ")
 """Bytes of address space, CPU seconds, bytes of stack."""
 BORN = struct.Struct("=cq")
@@ -58,7 +59,7 @@ def serve(
                 times = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
                 asked.send(GONE.pack(b"X", pid, status, *times))
                 continue
-            message, descriptors, _, _ = socket.recv_fds(asked, 4096, 8)
+            message, descriptors, _, _ = socket.recv_fds(asked, 4096, LOW)
             if not message:
                 os._exit(0)
             if pids is not None:

@@ -175,6 +175,29 @@ def test_what_one_test_leaves_behind_is_never_the_reason_of_anothers_failure(box
     assert [run.status for run in runs(box, stdin(source, *["1 2\n"] * 4))] == ["OK"] * 4
 
 
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 43])
+def test_each_of_many_tests_gets_its_own_input_and_output(box: Backend, count: int):
+    """Tests are handed over ahead; each finds its own."""
+    found = runs(box, stdin("print(input() * 3)", *(f"t{n};" for n in range(count))))
+    assert [run.stdout for run in found] == [b"t%d;" % n * 3 + b"\n" for n in range(count)]
+
+
+def test_a_program_that_lies_about_its_time_gains_none(box: Backend):
+    """It answers its first test itself, with a claim of a million seconds."""
+    source = (
+        "import os, struct\n"
+        "if input() == 'first':\n"
+        "    body = b'O11 999999999999 \\n'\n"
+        "    os.write(3, struct.pack('>I', len(body)) + body)\n"
+        "while True: pass"
+    )
+    limits = Limits(cpu=0.3, wall=60)
+    seen = runs(box, stdin(source, "first", "second", limits=limits, stop_at_fault=False))
+    assert seen[-1].status == "TLE"
+    assert "CPU" in seen[-1].detail
+    assert seen[0].cpu < 30
+
+
 def test_isolation_by_test_starts_every_test_in_a_new_process(box: Backend):
     source = "import statistics\nprint(hasattr(statistics, 'mark'))\nstatistics.mark = 1"
     alone = runs(box, stdin(source, *["x"] * 3, isolation="test"))
