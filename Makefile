@@ -59,7 +59,7 @@ browser: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
 
 bench-site: $(READY)
-	$(BIN)/python tests/bench/site.py
+	$(BIN)/python tests/bench/site.py --write
 
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py

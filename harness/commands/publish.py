@@ -50,7 +50,7 @@ def run(
     from harness import registry
     from harness.commands import screen
     from harness.commands.destinations import Destination
-    from harness.commands.sites import build_site
+    from harness.commands.sites import build_site, present
     from harness.errors import IncompleteRun, UnknownName
     from harness.journal import write_whole
     from leaderboards.board import draw
@@ -70,11 +70,11 @@ def run(
         screen.say(f"{len(found) - len(records)} rows may be of examples that their model knew")
     destination = Destination.of(to, output / "site" if site else default_folder(output), model)
     with destination.folder() as folder:
+        built = None
         if site:
             built = build_site(boards, records, output, folder, dry_run=dry_run)
             drawings = built.drawings
             written = [str(folder / path) for path in built.written]
-            screen.say(f"{built.unchanged:,} files are as they were")
         else:
             drawings = [draw(each, records) for each in boards]
             files = tables(drawings, kinds, folder)
@@ -91,15 +91,17 @@ def run(
             written = [str(Path(path).relative_to(folder)) for path in written]
             sent = "" if dry_run else destination.send(folder, len(records))
             screen.say(f"{'would send to' if dry_run else 'sent to'} {to} {sent}".strip())
-    if as_json:
+    if built:
+        present(built, Path(destination.name), len(records), dry_run=dry_run, as_json=as_json)
+    elif as_json:
         import msgspec
 
         drawn = [msgspec.json.decode(to_json(drawing)) for drawing in drawings]
         screen.emit({"records": len(records), "boards": drawn, "files": written})
     else:
         _present(drawings, written, dry_run=dry_run)
-        if not records:
-            screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
+    if not records:
+        screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
     if found and not records:
         raise IncompleteRun("every record belongs to a run that is not complete")
 

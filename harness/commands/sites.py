@@ -46,3 +46,17 @@ def build_site(
         build.add(str(path), text, text.encode)
     build.end(ranks.used)
     return Built(drawings, build.written, build.unchanged, build.removed)
+
+
+def present(built: Built, folder: Path, records: int, *, dry_run: bool, as_json: bool) -> None:
+    """What was built, and where it is read."""
+    from harness.commands import screen
+
+    if as_json:
+        told = {"files": built.written, "unchanged": built.unchanged, "removed": built.removed}
+        screen.emit({"records": records, "site": str(folder / "index.html"), **told})
+        return
+    would = "would write" if dry_run else "wrote"
+    taken = f", took away {len(built.removed):,}" if built.removed else ""
+    print(f"{would} {len(built.written):,} files, left {built.unchanged:,} as they were{taken}")
+    print(f"read it from {folder / 'index.html'}, or put the folder on any static host")

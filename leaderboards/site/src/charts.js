@@ -101,7 +101,7 @@ const sight = new IntersectionObserver(seen => {
 export function plot(place, of, label) {
   const before = drawn.has(place) && place.hasAttribute("data-drawn");
   drawn.set(place, of);
-  place.setAttribute("role", "img");
+  place.setAttribute("role", "group"); // its buttons are reached by key
   place.setAttribute("aria-label", label);
   if (before) show(place, of); else sight.observe(place);
 }

@@ -67,7 +67,8 @@ def hostile_records() -> list[Record]:
         a_record(
             text, [1.0, 0.0, 1.0], run=f"attack-{n}", note=text[:400], machine=text, dataset=text,
             task="mathqa/attacked", recipe=text if n % 3 == 0 else "", base="b" if n % 3 == 0 else "",
-            reasons={text: 0.5, "ok": 0.5}, sampling={text: text}, settings={"judge": "x"},
+            reasons={text: 0.5, "ok": 0.5}, sampling={ATTACKS[0]: ATTACKS[1]},
+            settings={ATTACKS[2]: ATTACKS[3]}, example_ids_digest="attacked",
         )
         for n, text in enumerate((*ATTACKS, *HOSTILE))
     ]  # fmt: skip
