@@ -164,8 +164,7 @@ def evaluations(lines: Sequence[Mapping[str, Any]]) -> list[Line]:
         whole = len(lows) == len(highs) == len(values)
         found.append(
             Line(
-                name=f"{EVALUATION.sub('', name)} "
-                f"(evaluation{', 95 % interval' if whole else ''})",
+                name=f"{EVALUATION.sub('', name)} (evaluation{', 95 % interval' if whole else ''})",
                 x=tuple(steps),
                 y=tuple(values),
                 low=tuple(lows) if whole else (),

@@ -92,7 +92,8 @@ def run(
             sent = "" if dry_run else destination.send(folder, len(records))
             screen.say(f"{'would send to' if dry_run else 'sent to'} {to} {sent}".strip())
     if built:
-        present(built, Path(destination.name), len(records), dry_run=dry_run, as_json=as_json)
+        there = Path(destination.name) if destination.kind == "folder" else None
+        present(built, there, len(records), dry_run=dry_run, as_json=as_json)
     elif as_json:
         import msgspec
 
@@ -137,9 +138,7 @@ def _cards(records: list[Record]) -> dict[PurePosixPath, str]:
     return {"cards" / path: text for path, text in card_files(records).items()}
 
 
-def news(
-    records: list[Record], output: Path, rank: Rank | None = None
-) -> dict[PurePosixPath, str]:
+def news(records: list[Record], output: Path, rank: Rank | None = None) -> dict[PurePosixPath, str]:
     """Feed, changes, badges, and the ends of the chains, by which a later `verify` knows."""
     import msgspec
 

@@ -48,15 +48,19 @@ def build_site(
     return Built(drawings, build.written, build.unchanged, build.removed)
 
 
-def present(built: Built, folder: Path, records: int, *, dry_run: bool, as_json: bool) -> None:
-    """What was built, and where it is read."""
+def present(
+    built: Built, folder: Path | None, records: int, *, dry_run: bool, as_json: bool
+) -> None:
+    """What was built, and where it is read; no folder where it was sent elsewhere."""
     from harness.commands import screen
 
+    site = str(folder / "index.html") if folder else ""
     if as_json:
         told = {"files": built.written, "unchanged": built.unchanged, "removed": built.removed}
-        screen.emit({"records": records, "site": str(folder / "index.html"), **told})
+        screen.emit({"records": records, "site": site, **told})
         return
     would = "would write" if dry_run else "wrote"
     taken = f", took away {len(built.removed):,}" if built.removed else ""
     print(f"{would} {len(built.written):,} files, left {built.unchanged:,} as they were{taken}")
-    print(f"read it from {folder / 'index.html'}, or put the folder on any static host")
+    if site and not dry_run:
+        print(f"read it from {site}, or put the folder on any static host")

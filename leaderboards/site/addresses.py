@@ -1,4 +1,4 @@
-"""Where the page of a thing lies: names are hostile, so a path is made of safe letters and a digest."""
+"""Where the page of a thing lies: names are hostile, a path is safe letters and a digest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def slug(name: str, *more: str) -> str:
 def model_page(row: Row) -> str:
     """The page of a row of boards: a model, or what a recipe made of one."""
     model, weights, recipe, base = row
-    return f"models/{slug(f'{base} {recipe}' if recipe else model, model, weights, recipe, base)}.html"
+    return (
+        f"models/{slug(f'{base} {recipe}' if recipe else model, model, weights, recipe, base)}.html"
+    )
 
 
 def task_page(task: str) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 EMPTY = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 """Of an empty style: the plot library makes one and adds its rules by the object model."""
 POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' '{EMPTY}'; img-src 'self' data: blob:; "
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{EMPTY}'; "
+    "img-src 'self' data: blob:; "
     "font-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 SECTIONS = (

@@ -63,8 +63,12 @@ def board_grid(world: World, drawing: Drawing) -> Grid:
         del columns[1]
         for row in rows:
             del row[1]
-    return Grid(name="board", label=f"{drawing.board.title}: models and their numbers",
-                columns=columns, rows=rows)  # fmt: skip
+    return Grid(
+        name="board",
+        label=f"{drawing.board.title}: models and their numbers",
+        columns=columns,
+        rows=rows,
+    )
 
 
 def _order(world: World, drawing: Drawing, rows: Iterable[Row]) -> list[Row]:
@@ -143,8 +147,10 @@ def numbers_grid(world: World, records: Sequence[Record]) -> Grid:
         rows.append(
             [
                 *([link(world.names[row], model_page(row))] if many else []),
-                link(f"{record.task} v{record.version}",
-                     f"{task_page(record.task)}#ranking={there.key}"),
+                link(
+                    f"{record.task} v{record.version}",
+                    f"{task_page(record.task)}#ranking={there.key}",
+                ),
                 record.split,
                 text(record.metric),
                 [*value_cell(record, there.place, there.row), there.key],
@@ -156,7 +162,7 @@ def numbers_grid(world: World, records: Sequence[Record]) -> Grid:
                 record.when[:10],
                 link(record.run, run_page(record.run)),
             ]
-        )  # fmt: skip
+        )
     return Grid(name="numbers", label="Measured numbers", columns=columns, rows=rows)
 
 
@@ -287,14 +293,20 @@ def runs_grid(world: World) -> Grid:
                 link(run, run_page(run)),
                 "evaluation" if first else "training",
                 text(first.task if first else str(asks.get("task", ""))),
-                text(world.names[row_of(first)] if first
-                     else str((folder.manifest if folder else {}).get("base", ""))),
+                text(
+                    world.names[row_of(first)]
+                    if first
+                    else str((folder.manifest if folder else {}).get("base", ""))
+                ),
                 text(first.recipe if first else folder.recipe if folder else ""),
                 len(records),
                 round(first.seconds, 1) if first else None,
-                (first.when if first else str((folder.manifest if folder else {})
-                                              .get("started", "")))[:10],
+                (
+                    first.when
+                    if first
+                    else str((folder.manifest if folder else {}).get("started", ""))
+                )[:10],
                 "" if receipt is None else "agrees" if receipt["agrees"] else "differs",
             ]
-        )  # fmt: skip
+        )
     return Grid(name="runs", label="Runs", columns=columns, rows=rows)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from leaderboards.charts import EVALUATION, Chart, Line
-from leaderboards.site.grids import counted
 from leaderboards.site.folders import Folder
+from leaderboards.site.grids import counted
 
 WAY = 0.9
 """Of the way to the best, that the target lies."""
@@ -53,9 +53,7 @@ def learning(folder: Folder) -> Learning | None:
         return None
     task, base = str(folder.asks.get("task", "")), str(folder.manifest.get("base", ""))
     name = EVALUATION.sub("", metric)
-    return Learning(
-        folder.run, folder.recipe, task, base, name, tuple(tokens), tuple(scores)
-    )  # fmt: skip
+    return Learning(folder.run, folder.recipe, task, base, name, tuple(tokens), tuple(scores))
 
 
 def budget_charts(found: Iterable[Learning]) -> list[Chart]:
@@ -69,8 +67,8 @@ def budget_charts(found: Iterable[Learning]) -> list[Chart]:
         charts.append(
             Chart(
                 title=f"{task} from {base}: recipes at equal budget",
-                about="dev score by what generating and reading cost; of several runs of a recipe the "
-                f"mean, and bars that span them (runs a recipe: {', '.join(map(str, seeds))})",
+                about="dev score by what generating and reading cost; of several runs of a recipe "
+                f"the mean, and bars that span them (runs a recipe: {', '.join(map(str, seeds))})",
                 x="tokens generated and read",
                 y=runs[0].metric,
                 lines=tuple(lines),
@@ -98,8 +96,8 @@ def profile(found: Iterable[Learning]) -> Chart | None:
         lines.append(Line(name=recipe, x=(*x, max(4.0, *x)), y=(*y, y[-1]), shape="steps"))
     return Chart(
         title="Time to target",
-        about=f"share of {counted(len(compared), 'workload')} brought to the target within so many times "
-        "the tokens of the quickest recipe",
+        about=f"share of {counted(len(compared), 'workload')} brought to the target within "
+        "so many times the tokens of the quickest recipe",
         x="times the tokens of the quickest",
         y="share of workloads",
         lines=tuple(lines),

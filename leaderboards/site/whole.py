@@ -201,12 +201,17 @@ class Site:
         grid = tables.numbers_grid(self.world, records)
         data = {
             "about": _card_title(recipe),
-            "facts": [["models", str(len({row_of(r) for r in records}))],
-                      ["training runs here", str(len(folders))]],
+            "facts": [
+                ["models", str(len({row_of(r) for r in records}))],
+                ["training runs here", str(len(folders))],
+            ],
             "sections_of_card": _card_sections(recipe),
-            "island": {"page": "numbers", "grids": [grid.told] if grid.rows else [],
-                       "charts": told(runs[:12])},
-        }  # fmt: skip
+            "island": {
+                "page": "numbers",
+                "grids": [grid.told] if grid.rows else [],
+                "charts": told(runs[:12]),
+            },
+        }
         self._page("numbers.html", recipe_page(recipe), recipe, data)
 
     def _run(self, run: str) -> None:

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-HOUSE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(HOUSE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from results.record import Record, append
 from tests.records import a_record
 
+HOUSE = Path(__file__).resolve().parents[2]
 PAGE = HOUSE / "results" / "bench_site.md"
 MODELS, TASKS, RECORDS, EXAMPLES = 300, 40, 10_000, 200
 FAMILIES = ("mathqa", "coding", "search", "tooluse")
@@ -41,7 +41,8 @@ def records(seed: int = 0) -> list[Record]:
     made: list[Record] = []
     for model in range(MODELS):
         for task in sorted(rng.choice(TASKS, 1 + RECORDS // MODELS // 2, replace=False)):
-            right = rng.binomial(4, 1 / (1 + np.exp(-(skill[model] + (task - 20) / 10))), EXAMPLES)
+            chance = 1 / (1 + np.exp(-(skill[model] + (task - 20) / 10)))
+            right = rng.binomial(4, chance, EXAMPLES)
             family = FAMILIES[task % len(FAMILIES)]
             told = {"task": f"{family}/set{task:02}", "run": f"{family}-{task:02}-{model:03}"}
             for metric, values in (("pass@1", right / 4), ("pass@4", (right > 0) * 1.0)):
@@ -51,7 +52,7 @@ def records(seed: int = 0) -> list[Record]:
 
 
 def published(place: Path) -> tuple[float, float, str]:
-    """Seconds, peak GB (of this and earlier ones) and what was said by `harness publish --site` in a process of its own."""
+    """Seconds, peak GB so far and what was said by `harness publish --site` as a process."""
     began = time.perf_counter()
     words = [sys.executable, "-c", COMMAND, "publish", "--site", "-o", str(place)]
     done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True, check=True)
@@ -127,7 +128,10 @@ def page(lines: list[Any], pages: list[Any], files: int) -> str:
         "",
         "| build | seconds | peak GB | |",
         "|---|--:|--:|---|",
-        *(f"| {name} | {seconds:.1f} | {peak:.2f} | {said} |" for name, seconds, peak, said in lines),
+        *(
+            f"| {name} | {seconds:.1f} | {peak:.2f} | {said} |"
+            for name, seconds, peak, said in lines
+        ),
         "",
         "| page, headless Chromium | seconds to rows | MB transferred, uncompressed |",
         "|---|--:|--:|",

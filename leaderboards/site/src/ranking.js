@@ -44,7 +44,7 @@ function wins(ranking) {
   const scroll = make("div", at.wins, null, "scroll");
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "Who wins against whom");
+  scroll.setAttribute("aria-label", "Table of wins");
   const table = make("table", scroll, null, "plain matrix");
   const head = make("tr", make("thead", table));
   make("th", head, "better than").scope = "col";

@@ -16,12 +16,41 @@ from tests.records import HOSTILE, a_record
 
 EXAMPLES = 60
 ATTACKS = (
-    *(f"<{tag} onload=attack() onerror=attack() src=x href=x>" for tag in
-      ("script", "img", "svg", "iframe", "body", "video", "object", "embed", "link", "style")),
-    *(f"</{tag}><script>attack()</script>" for tag in
-      ("script", "title", "textarea", "style", "td", "bdi", "pre", "option", "noscript", "a")),
+    *(
+        f"<{tag} onload=attack() onerror=attack() src=x href=x>"
+        for tag in (
+            "script",
+            "img",
+            "svg",
+            "iframe",
+            "body",
+            "video",
+            "object",
+            "embed",
+            "link",
+            "style",
+        )
+    ),
+    *(
+        f"</{tag}><script>attack()</script>"
+        for tag in (
+            "script",
+            "title",
+            "textarea",
+            "style",
+            "td",
+            "bdi",
+            "pre",
+            "option",
+            "noscript",
+            "a",
+        )
+    ),
     *(f"{mark}><script>attack()</script>" for mark in ("'", '"', "`", "-->", "]]>", "'\"`", "\\'")),
-    *(f"{scheme}attack()" for scheme in ("javascript:", "JaVaScRiPt:", "java\tscript:", "\x01javascript:")),
+    *(
+        f"{scheme}attack()"
+        for scheme in ("javascript:", "JaVaScRiPt:", "java\tscript:", "\x01javascript:")
+    ),
     "data:text/html,<script>attack()</script>",
     "{{constructor.constructor('attack()')()}}",
     "${attack()}",
@@ -42,7 +71,7 @@ ATTACKS = (
     "<input autofocus onfocus=attack()>",
     "\u202e\u2066attack()\u2069\u202c",
     "#ranking=<img src=x onerror=attack()>",
-)  # fmt: skip
+)
 """Fifty texts of which none may run."""
 
 
@@ -53,8 +82,14 @@ def some_records(models: int = 24, seed: int = 0) -> list[Record]:
     for task in ("mathqa/arith1", "mathqa/arith2", "coding/small"):
         for number in range(models):
             right = rng.random((EXAMPLES, 4)) < (number + 1) / (models + 2)
-            told = {"task": task, "rollouts": 4, "run": f"{task.replace('/', '-')}-{number:02}",
-                    "seeds": [number], "seconds": 2.5 + number, "commit": "c0ffee"}  # fmt: skip
+            told = {
+                "task": task,
+                "rollouts": 4,
+                "run": f"{task.replace('/', '-')}-{number:02}",
+                "seeds": [number],
+                "seconds": 2.5 + number,
+                "commit": "c0ffee",
+            }
             for metric, values in (("pass@1", right.mean(axis=1)), ("pass@4", right.any(axis=1))):
                 name = f"text:model-{number:02}"
                 made.append(a_record(name, values.astype(float).tolist(), metric=metric, **told))
@@ -65,13 +100,22 @@ def hostile_records() -> list[Record]:
     """A model for each attack, its note and source attacking too."""
     return [
         a_record(
-            text, [1.0, 0.0, 1.0], run=f"attack-{n}", note=text[:400], machine=text, dataset=text,
-            task="mathqa/attacked", recipe=text if n % 3 == 0 else "", base="b" if n % 3 == 0 else "",
-            reasons={text: 0.5, "ok": 0.5}, sampling={ATTACKS[0]: ATTACKS[1]},
-            settings={ATTACKS[2]: ATTACKS[3]}, example_ids_digest="attacked",
+            text,
+            [1.0, 0.0, 1.0],
+            run=f"attack-{n}",
+            note=text[:400],
+            machine=text,
+            dataset=text,
+            task="mathqa/attacked",
+            recipe=text if n % 3 == 0 else "",
+            base="b" if n % 3 == 0 else "",
+            reasons={text: 0.5, "ok": 0.5},
+            sampling={ATTACKS[0]: ATTACKS[1]},
+            settings={ATTACKS[2]: ATTACKS[3]},
+            example_ids_digest="attacked",
         )
         for n, text in enumerate((*ATTACKS, *HOSTILE))
-    ]  # fmt: skip
+    ]
 
 
 def a_run(place: Path, record: Record, completions: Sequence[str] = ("0", "2", "7")) -> None:

@@ -98,7 +98,9 @@ def a_reader(browser: Any, origin: str, **how: Any) -> Iterator[Reader]:
     page.on("pageerror", lambda error: found.said.append(str(error)))
     page.on("request", lambda request: found.asked.append(request.url))
     page.on("dialog", lambda dialog: found.said.append("a dialog") or dialog.dismiss())
-    page.add_init_script("window.attack = () => { window.attacked = true; console.error('attack') }")
+    page.add_init_script(
+        "window.attack = () => { window.attacked = true; console.error('attack') }"
+    )
     yield found
     context.close()
 
@@ -201,7 +203,7 @@ def test_a_task_shows_any_of_its_rankings_with_dots_and_wins(reader: Reader, sit
     assert "ranking=" in page.url
     page.locator("#dots").scroll_into_view_if_needed()
     page.locator("#dots[data-drawn] svg").first.wait_for()
-    page.get_by_role("region", name="Who wins against whom").wait_for()
+    page.get_by_role("region", name="Table of wins").wait_for()
     reader.content()
 
 
@@ -263,8 +265,16 @@ def test_a_page_from_the_disk_works_as_one_from_a_host(browser: Any, site: Path)
 def test_no_attack_runs(reader: Reader, site: Path):
     (task,) = (site / "tasks").glob("mathqa-attacked-*.html")
     (run,) = (site / "runs").glob("mathqa-arith1-00-*-rollouts.html")
-    pages = ["index.html", "boards/mathqa.html", "boards/overall.html", "models/index.html",
-             "recipes/index.html", "runs/index.html", f"tasks/{task.name}", f"runs/{run.name}"]  # fmt: skip
+    pages = [
+        "index.html",
+        "boards/mathqa.html",
+        "boards/overall.html",
+        "models/index.html",
+        "recipes/index.html",
+        "runs/index.html",
+        f"tasks/{task.name}",
+        f"runs/{run.name}",
+    ]
     for folder in ("models", "recipes", "runs"):
         own = [p.name for p in (site / folder).glob("*script*.html")]
         pages += [f"{folder}/{name}" for name in sorted(own)[:4]]
@@ -291,8 +301,10 @@ PAGES = ["index.html", "boards/mathqa.html", "models/index.html", "recipes/index
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, origin: str, site: Path, scheme: str):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    more = [next((site / "tasks").glob("mathqa-arith1-*.html")),
-            next(p for p in (site / "runs").glob("mathqa-arith1-00-*.html") if "roll" not in p.name)]  # fmt: skip
+    more = [
+        next((site / "tasks").glob("mathqa-arith1-*.html")),
+        next(p for p in (site / "runs").glob("mathqa-arith1-00-*.html") if "roll" not in p.name),
+    ]
     paths = [*PAGES, *(str(path.relative_to(site)) for path in more)]
     for found in a_reader(browser, origin, color_scheme=scheme, reduced_motion="reduce"):
         for path in paths:

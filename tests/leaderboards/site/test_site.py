@@ -182,8 +182,11 @@ def test_every_format_of_a_board_holds_its_numbers(world: Path):
 
 def test_a_number_leads_to_its_run_and_the_run_to_its_receipt(world: Path):
     site = world / "site"
-    (data,) = [p for p in site.glob("data/ranking-*.js") if _ranking(p)["title"].endswith(
-        "mathqa/arith1 v1 test: pass@1")]  # fmt: skip
+    (data,) = [
+        p
+        for p in site.glob("data/ranking-*.js")
+        if _ranking(p)["title"].endswith("mathqa/arith1 v1 test: pass@1")
+    ]
     ranking = _ranking(data)
     (row,) = [row for row in ranking["rows"] if row["name"] == "text:model-00"]
     assert row["command"] == "harness eval mathqa/arith1 -m text:model-00"
@@ -199,8 +202,11 @@ def test_a_number_leads_to_its_run_and_the_run_to_its_receipt(world: Path):
 
 
 def test_values_files_tell_the_examples_of_each_row(world: Path):
-    records = {r.model: r for r in load(world / "records") if r.task == "mathqa/arith2"
-               and r.metric == "pass@1"}  # fmt: skip
+    records = {
+        r.model: r
+        for r in load(world / "records")
+        if r.task == "mathqa/arith2" and r.metric == "pass@1"
+    }
     for path in (world / "site" / "data").glob("ranking-*.js"):
         ranking = _ranking(path)
         if ranking["title"] == "mathqa/arith2 v1 test: pass@1":
