@@ -77,10 +77,10 @@ def changes(records: Iterable[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def badges(records: Sequence[Record], rank: Rank = rankings) -> dict[PurePosixPath, str]:
+def badges(records: Sequence[Record], ranked: Rank = rankings) -> dict[PurePosixPath, str]:
     """An SVG for each model and headline metric that is ranked."""
     files: dict[PurePosixPath, str] = {}
-    for ranking in rank(headlines(records)):
+    for ranking in ranked(headlines(records)):
         for number, place in enumerate(ranking.places):
             record = place.record
             rank = f"#{place.rank} of {len(ranking.places)}"

@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
@@ -79,10 +80,10 @@ def test_every_link_leads_to_a_file(world: Path):
             assert (site / cell.partition("#")[0]).is_file(), cell
 
 
-def _cells(island: dict[str, object]) -> list[str]:
+def _cells(island: dict[str, Any]) -> list[str]:
     """Addresses in the grids of a page."""
     found: list[str] = []
-    for grid in island.get("grids", []):  # type: ignore[union-attr]
+    for grid in island.get("grids", []):
         kinds = [column["kind"] for column in grid["columns"]]
         for row in grid["rows"]:
             found += [c[1] for c, kind in zip(row, kinds, strict=True) if kind == "link" and c]
@@ -220,7 +221,7 @@ def test_values_files_tell_the_examples_of_each_row(world: Path):
     raise AssertionError("no such ranking")
 
 
-def _handed(path: Path) -> dict[str, object]:
+def _handed(path: Path) -> dict[str, Any]:
     """What a data file hands over: JSON in a JavaScript string."""
     text = path.read_text("utf-8")
     quoted = re.fullmatch(r"harnessData\('[\w-]+','(.*)'\);\n", text, re.S)
@@ -228,7 +229,7 @@ def _handed(path: Path) -> dict[str, object]:
     return json.loads(quoted[1].replace("\\'", "'").replace("\\\\", "\\"))
 
 
-def _ranking(path: Path) -> dict[str, object]:
+def _ranking(path: Path) -> dict[str, Any]:
     return _handed(path)
 
 
