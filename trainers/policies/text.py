@@ -238,6 +238,8 @@ class TextPolicy:
 
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """Log-probabilities of exactly the tokens that were said; see `trainers.policy.Policy`."""
+        if torch.is_grad_enabled():
+            self._engine.rest()
         said = [[self._said(*turn) for turn in rollout.turns] for rollout in rollouts]
         if temperature is not None:
             said = [[replace(turn, temperature=temperature) for turn in turns] for turns in said]
