@@ -1,13 +1,13 @@
 PYTHON ?= python3
 ONLY ?=
-MARKS ?= not slow and not gpu and not docker and not hub
+MARKS ?= not slow and not gpu and not docker and not hub and not browser
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
-  sweep ladders recipes-table claims air rag phrasings \
+.PHONY: setup demo test slow check lint types boards site assets browser conformance coverage \
+  ranks learning sweep ladders recipes-table claims air rag phrasings \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-stages \
-  bench-gpu bench-air bench-retrieval \
+  bench-gpu bench-air bench-retrieval bench-site \
   new-task new-recipe clean
 
 setup: $(READY)
@@ -36,7 +36,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(MARKS)" -k "$(ONLY)"
 
 slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow and not gpu and not docker and not hub"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "slow and not gpu and not docker and not hub and not browser"
 
 check: lint test
 
@@ -48,6 +48,20 @@ lint: $(READY)
 
 boards: $(READY)
 	$(BIN)/harness publish
+
+# The site of the house's own records, into results/site.
+site: $(READY)
+	$(BIN)/harness publish --site
+
+# What the site's pages run, bundled from leaderboards/site/src and pinned libraries; needs node.
+assets:
+	cd leaderboards/site && npm ci --no-audit --no-fund && node build.mjs
+
+browser: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
+
+bench-site: $(READY)
+	$(BIN)/python tests/bench/site.py --write
 
 coverage: $(READY)
 	$(BIN)/python tests/bench/coverage.py

@@ -167,7 +167,7 @@ def page(
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        data=Markup(_embedded({"rows": of.rows, "prompts": of.prompts, "plots": of.plots})),
+        data=Markup(embedded({"rows": of.rows, "prompts": of.prompts, "plots": of.plots})),
         facts=_facts(manifest, report, of),
         notices=_notices(report, of) + _about_training(manifest, alarms),
         numbers=_numbers(report),
@@ -363,7 +363,7 @@ def _json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(plain(value)), indent=1).decode()
 
 
-def _embedded(value: Any) -> str:
+def embedded(value: Any) -> str:
     """JSON that cannot end the element it stands in."""
     text = msgspec.json.encode(value).decode()
     for sign in "<>&\u2028\u2029":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -13,6 +13,7 @@ from leaderboards.sheets import Sheet, matrix_sheets, ranking_sheets
 from results.record import Record, by_run
 
 Layout = Literal["rankings", "matrix", "recipes"]
+Rank = Callable[[Iterable[Record]], list[Ranking]]
 
 
 def everything(record: Record) -> bool:
@@ -53,11 +54,11 @@ class Drawing:
     sheets: tuple[Sheet, ...]
 
 
-def draw(board: Board, records: Sequence[Record]) -> Drawing:
+def draw(board: Board, records: Sequence[Record], rank: Rank = rankings) -> Drawing:
     """The sheets of a board. Reported numbers are never ranked and stand below, apart."""
     chosen = [record for record in records if admissible(record) and board.rows(record)]
     wanted = _wanted(board, chosen)
-    found = rankings(wanted)
+    found = rank(wanted)
     reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
     layouts = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
     return Drawing(board, tuple(found), reported, tuple(layouts[board.layout](found, reported)))

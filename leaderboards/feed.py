@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from harness.codec import plain
 from harness.digests import digest
-from leaderboards.board import headlines
+from leaderboards.board import Rank, headlines
 from leaderboards.rank import Ranking, rankings
 from leaderboards.sheets import interval, row_name, shown
 from leaderboards.text import markdown, visible
@@ -77,10 +77,10 @@ def changes(records: Iterable[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def badges(records: Sequence[Record]) -> dict[PurePosixPath, str]:
+def badges(records: Sequence[Record], ranked: Rank = rankings) -> dict[PurePosixPath, str]:
     """An SVG for each model and headline metric that is ranked."""
     files: dict[PurePosixPath, str] = {}
-    for ranking in rankings(headlines(records)):
+    for ranking in ranked(headlines(records)):
         for number, place in enumerate(ranking.places):
             record = place.record
             rank = f"#{place.rank} of {len(ranking.places)}"

@@ -26,6 +26,8 @@ Found = tuple[Floats, Floats, Floats]
 
 LEVEL = 0.05
 Z = 1.96
+MOST_NEEDED = 1e9
+"""Examples that nobody will ever have: what would need more differs by rounding alone."""
 FEW = 12
 """Rows up to which the pairs of continuous scores are tested one by one."""
 
@@ -205,8 +207,8 @@ def needed(a: Record, b: Record, level: float = LEVEL) -> int | None:
         error = math.hypot(top.value - top.low, bottom.high - bottom.value) / Z
     if not gap or not math.isfinite(error) or error <= 0:
         return None
-    wanted = math.ceil(count * ((z + POWER_Z) * error / abs(gap)) ** 2)
-    return max(wanted - count, 1)
+    wanted = count * ((z + POWER_Z) * error / abs(gap)) ** 2
+    return max(math.ceil(wanted) - count, 1) if wanted < MOST_NEEDED else None
 
 
 def examples(record: Record, ids: Sequence[str] | None = None) -> dict[str, float]:

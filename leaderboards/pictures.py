@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, need
 from harness.journal import Journal
+from leaderboards.charts import Chart, Line, training
 from leaderboards.rank import Ranking
 from leaderboards.sheets import row_names, shown
 from leaderboards.text import visible
@@ -20,10 +20,9 @@ FORMATS = ("png", "svg")
 INK, DIM, GRID = "#1f2328", "#59636e", "#e3e6ea"
 BLUE, ORANGE = "#2563a8", "#c2571a"
 MOST_ROWS = 40
-EVALUATION = re.compile(r"(eval|dev)[/_]")
-"""How the names of numbers begin that were measured on dev, not while training."""
-WINDOW = 5
-"""Steps over which a training reward is smoothed."""
+COLORS = (BLUE, ORANGE, INK, "#3b7d4f", "#8a4fa3", "#a8812a", "#4a9aa8", "#b0486a", DIM)
+FEW = 40
+"""Points up to which each gets a dot."""
 
 
 def dots(ranking: Ranking, stem: Path) -> list[Path]:
@@ -74,76 +73,56 @@ def curve(run: Path, stem: Path) -> list[Path]:
 
     DataError where the file holds no step with a reward.
     """
-    lines = list(Journal(run / "metrics.jsonl").read())
-    steps, rewards = _series(lines, "reward")
-    if not steps:
+    chart = training(run.name, list(Journal(run / "metrics.jsonl").read()))
+    if chart is None:
         raise DataError(f"{run / 'metrics.jsonl'} holds no step with a reward")
+    return plot(chart, stem)
+
+
+def plot(chart: Chart, stem: Path) -> list[Path]:
+    """A chart of lines and points; writes `stem`.png and .svg."""
     with figure_of(7.2, 4.0) as (figure, axes):
-        axes.plot(steps, rewards, color=BLUE, alpha=0.25, linewidth=1)
-        axes.plot(
-            steps,
-            _smooth(rewards),
-            color=BLUE,
-            linewidth=2,
-            label=f"training reward (mean of {WINDOW} steps)",
-        )
-        _evaluations(axes, lines)
-        axes.set_xlabel("step", color=DIM)
+        colors = iter(COLORS)
+        for line in chart.lines:
+            faint = line.shape == "faint"
+            color = COLORS[0] if faint else next(colors, DIM)
+            _line(axes, line, color)
+        if chart.log_x:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.set_xlabel(visible(chart.x, 60), color=DIM)
+        axes.set_ylabel(visible(chart.y, 60), color=DIM)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
-        axes.set_title(visible(run.name, 70), loc="left", fontsize=12, color=INK)
-        axes.legend(frameon=False, fontsize=9, loc="best")
+        axes.set_title(visible(chart.title, 70), loc="left", fontsize=12, color=INK)
+        if any(line.shape != "faint" for line in chart.lines):
+            axes.legend(frameon=False, fontsize=9, loc="best")
         axes.margins(x=0.02)
         return save_figure(figure, stem)
 
 
-def _evaluations(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Dots for each evaluated number that has an interval, else for the first one."""
-    keys = list(dict.fromkeys(k for line in lines for k in line if EVALUATION.match(k)))
-    bounds = {k for k in keys if k.endswith(("_low", "_high"))}
-    names = [k for k in keys if f"{k}_low" in bounds] or [k for k in keys if k not in bounds][:1]
-    for name, color in zip(names, (ORANGE, INK, DIM), strict=False):
-        steps, values = _series(lines, name)
-        lows, highs = _series(lines, f"{name}_low")[1], _series(lines, f"{name}_high")[1]
-        error = None
-        if len(lows) == len(highs) == len(values):
-            below = [max(0.0, v - low) for v, low in zip(values, lows, strict=True)]
-            above = [max(0.0, high - v) for v, high in zip(values, highs, strict=True)]
-            error = [below, above]
-        label = f"{EVALUATION.sub('', name)} (evaluation{', 95 % interval' if error else ''})"
+def _line(axes: Any, line: Line, color: str) -> None:
+    """A line, or points, with the intervals that are known."""
+    name = visible(line.name, 60)
+    if line.shape == "faint":
+        axes.plot(line.x, line.y, color=color, alpha=0.25, linewidth=1)
+    elif line.shape == "steps":
+        axes.plot(line.x, line.y, color=color, drawstyle="steps-post", linewidth=1.5, label=name)
+    elif line.low or line.shape == "points" or len(line.x) <= FEW:
+        ends = zip(line.low, line.y, line.high, strict=True) if line.low else ()
+        error = [(max(0.0, y - low), max(0.0, high - y)) for low, y, high in ends]
         axes.errorbar(
-            steps,
-            values,
-            error,
-            fmt="o-",
+            line.x,
+            line.y,
+            list(zip(*error, strict=True)) if error else None,
+            fmt="o" if line.shape == "points" else "o-",
             color=color,
             markersize=6,
             linewidth=1.2,
             capsize=3,
-            label=visible(label, 60),
+            label=name,
         )
-
-
-def _series(lines: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    steps: list[float] = []
-    values: list[float] = []
-    for number, line in enumerate(lines):
-        value, step = line.get(name), line.get("step", number)
-        if (
-            isinstance(value, int | float)
-            and isinstance(step, int | float)
-            and math.isfinite(value)
-        ):
-            steps.append(float(step))
-            values.append(float(value))
-    return steps, values
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    """The mean of the last steps, so that nothing is seen before it happened."""
-    return [
-        sum(values[max(0, n + 1 - WINDOW) : n + 1]) / len(values[max(0, n + 1 - WINDOW) : n + 1])
-        for n in range(len(values))
-    ]
+    else:
+        axes.plot(line.x, line.y, color=color, linewidth=2, label=name)
 
 
 def _dot(axes: Any, row: int, record: Any) -> None:

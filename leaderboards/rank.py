@@ -101,15 +101,21 @@ def setting(record: Record) -> dict[str, Any]:
 
 def rankings(records: Iterable[Record]) -> list[Ranking]:
     """Measured records, ranked among their likes; in the order of task, metric and first record."""
+    made = [ranking(members) for members in groups(records)]
+    return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))
+
+
+def groups(records: Iterable[Record]) -> list[list[Record]]:
+    """Measured records that agree in every key setting, in the order of their first."""
     alike: dict[str, list[Record]] = {}
     for record in records:
         if record.ranked:
             alike.setdefault(digest(setting(record)), []).append(record)
-    made = [_ranking(members) for members in alike.values()]
-    return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))
+    return list(alike.values())
 
 
-def _ranking(records: Sequence[Record]) -> Ranking:
+def ranking(records: Sequence[Record]) -> Ranking:
+    """The ranking of one group: records that agree in every key setting."""
     latest: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         row = (record.model, record.model_digest, record.recipe, record.base)

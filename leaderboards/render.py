@@ -63,6 +63,26 @@ def to_json(drawing: Drawing) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
 
 
+def to_parquet(drawing: Drawing) -> bytes:
+    """What `to_csv` holds, with types: counts and numbers are numbers."""
+    import io
+
+    import pandas as pd
+
+    rows = [
+        {k: visible(v, 2_000) if isinstance(v, str) else v for k, v in _finite(row).items()}
+        for row in long_rows(drawing)
+    ]
+    frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["model"])
+    for name in ("ranking", "needed"):  # empty where a number is not ranked, or is told apart
+        if name in frame:
+            counts = [row[name] if row[name] != "" else None for row in rows]
+            frame[name] = pd.array(counts, dtype="Int64")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, engine="pyarrow", compression="zstd")
+    return buffer.getvalue()
+
+
 def to_latex(drawing: Drawing) -> str:
     """booktabs tables; beyond Latin letters they want XeLaTeX or LuaLaTeX."""
     parts = [f"% {visible(drawing.board.title)}; needs the packages booktabs and graphicx"]

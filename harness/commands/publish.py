@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from leaderboards.board import Drawing
+    from leaderboards.board import Drawing, Rank
     from results.record import Record
 
 Flag = typer.Option
@@ -39,6 +39,9 @@ def run(
         list[str] | None, Flag("--board", help="only this one; a name, or a path ending in .py")
     ] = None,
     formats: Annotated[str, Flag("--format", help="of md, csv, tex, html, json")] = KINDS,
+    site: Annotated[
+        bool, Flag("--site", help="a static site of linked pages, into OUTPUT/site or --to")
+    ] = False,
     pictures: Annotated[bool, Flag("--pictures", help="dot plots, and curves of runs")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be written")] = False,
     as_json: Annotated[bool, Flag("--json", help="boards and files as JSON")] = False,
@@ -47,6 +50,7 @@ def run(
     from harness import registry
     from harness.commands import screen
     from harness.commands.destinations import Destination
+    from harness.commands.sites import build_site, present
     from harness.errors import IncompleteRun, UnknownName
     from harness.journal import write_whole
     from leaderboards.board import draw
@@ -64,32 +68,41 @@ def run(
     if unseen:
         records = [record for record in records if record.seen is False]
         screen.say(f"{len(found) - len(records)} rows may be of examples that their model knew")
-    drawings = [draw(each, records) for each in boards]
-    destination = Destination.of(to, default_folder(output), model)
+    destination = Destination.of(to, output / "site" if site else default_folder(output), model)
     with destination.folder() as folder:
-        files = tables(drawings, kinds, folder)
-        if not board:
-            beside = {**_cards(records), **news(records, output)}
-            files |= {folder / path: text for path, text in beside.items()}
-        if not dry_run:
-            for path, text in files.items():
-                write_whole(path, text)
-        written = list(map(str, files))
+        built = None
+        if site:
+            built = build_site(boards, records, output, folder, dry_run=dry_run)
+            drawings = built.drawings
+            written = [str(folder / path) for path in built.written]
+        else:
+            drawings = [draw(each, records) for each in boards]
+            files = tables(drawings, kinds, folder)
+            if not board:
+                beside = {**_cards(records), **news(records, output)}
+                files |= {folder / path: text for path, text in beside.items()}
+            if not dry_run:
+                for path, text in files.items():
+                    write_whole(path, text)
+            written = list(map(str, files))
         if pictures:
             written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
         if destination.kind != "folder":
             written = [str(Path(path).relative_to(folder)) for path in written]
             sent = "" if dry_run else destination.send(folder, len(records))
             screen.say(f"{'would send to' if dry_run else 'sent to'} {to} {sent}".strip())
-    if as_json:
+    if built:
+        there = Path(destination.name) if destination.kind == "folder" else None
+        present(built, there, len(records), dry_run=dry_run, as_json=as_json)
+    elif as_json:
         import msgspec
 
         drawn = [msgspec.json.decode(to_json(drawing)) for drawing in drawings]
         screen.emit({"records": len(records), "boards": drawn, "files": written})
     else:
         _present(drawings, written, dry_run=dry_run)
-        if not records:
-            screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
+    if not records:
+        screen.say(f"no records in {output / 'records'}; `harness eval` makes some")
     if found and not records:
         raise IncompleteRun("every record belongs to a run that is not complete")
 
@@ -125,19 +138,20 @@ def _cards(records: list[Record]) -> dict[PurePosixPath, str]:
     return {"cards" / path: text for path, text in card_files(records).items()}
 
 
-def news(records: list[Record], output: Path) -> dict[PurePosixPath, str]:
+def news(records: list[Record], output: Path, rank: Rank | None = None) -> dict[PurePosixPath, str]:
     """Feed, changes, badges, and the ends of the chains, by which a later `verify` knows."""
     import msgspec
 
     from harness.commands.proofs import noted_ends
     from leaderboards.feed import atom, badges, changes
+    from leaderboards.rank import rankings
 
     ends = msgspec.json.encode(noted_ends(sorted((output / "records").glob("*.jsonl"))))
     return {
         PurePosixPath("feed.xml"): atom(records, "Rows of the boards"),
         PurePosixPath("changes.md"): changes(records),
         PurePosixPath("chain.json"): msgspec.json.format(ends, indent=1).decode() + "\n",
-        **badges(records),
+        **badges(records, rank or rankings),
     }
 
 

@@ -233,4 +233,5 @@ document.addEventListener("keydown", event => {
   else if (event.key === "/") { event.preventDefault(); at.search.focus(); }
 });
 prepare();
+at.search.value = new URLSearchParams(location.hash.slice(1)).get("search") || ""; // an address may name one
 filter();

@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need the extra web")
 
 from harness.errors import DataError
-from leaderboards.pictures import _series, _smooth, curve, dots
+from leaderboards.charts import series, smooth
+from leaderboards.pictures import curve, dots
 from leaderboards.rank import rankings
 from tests.records import HOSTILE, a_record
 
@@ -78,8 +79,8 @@ def test_a_run_without_rewards_has_no_curve(tmp_path: Path):
 
 def test_series_leave_out_what_is_no_number():
     lines = [{"step": 1, "r": 0.5}, {"step": 2, "r": float("nan")}, {"step": 3, "r": "x"}, {"s": 1}]
-    assert _series(lines, "r") == ([1.0], [0.5])
+    assert series(lines, "r") == ([1.0], [0.5])
 
 
 def test_smoothing_looks_back_only():
-    assert _smooth([1.0, 0.0, 0.0, 0.0, 0.0, 5.0]) == [1.0, 0.5, 1 / 3, 0.25, 0.2, 1.0]
+    assert smooth([1.0, 0.0, 0.0, 0.0, 0.0, 5.0]) == [1.0, 0.5, 1 / 3, 0.25, 0.2, 1.0]
