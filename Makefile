@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
-  recipes-table claims-b \
+  recipes-table claims \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
   new-task new-recipe clean
 
@@ -59,8 +59,8 @@ recipes-table: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/recipes/table.py
 
 # What each paper's cheap demonstration comes to here, with intervals.
-claims-b: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/claims_b.py
+claims: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/claims.py --write results/claims.md
 
 # Does training teach? Some twenty minutes; killed, it goes on where it was.
 learning: $(READY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -26,6 +26,7 @@ from trainers.batch import Batch
 from trainers.policies.text import TextPolicy, open_text
 from trainers.recipe import Policies, Recipe, Run
 from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.rewards import WeighScores
 from trainers.samplers import Uniform
 
 
@@ -126,3 +127,34 @@ def short(recipe: Recipe, **changes: Any) -> Recipe:
     if isinstance(recipe.samplers, Uniform):
         recipe = recipe.but(samplers=replace(recipe.samplers, prompts=3, rollouts=4))
     return recipe.but(**{"steps": 2, "max_tokens": 3, **changes})
+
+
+class Paid:
+    """Plays prompts without a model: what each attempt is paid is a function of its prompt."""
+
+    def __init__(self, reward: Callable[[Prompt], float]) -> None:
+        self.reward = reward
+        self.asked: list[list[Prompt]] = []
+        """Of each call, the attempts."""
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+        self.asked.append(
+            [p.but(rollouts=1, attempt=p.attempt + n) for p in prompts for n in range(p.rollouts)]
+        )
+        return [self.judged(prompt) for prompt in self.asked[-1]]
+
+    def judged(self, prompt: Prompt) -> Rollout:
+        reward = self.reward(prompt)
+        verdict = Verdict({"correct": reward}, reason="ok" if reward == 1 else "wrong")
+        said = Completion(f"answer {prompt.attempt}", steps=1, logprobs=np.zeros(1, np.float32))
+        return Rollout(((prompt, said),), verdict, group=prompt.example.id, attempt=prompt.attempt)
+
+
+CORRECT = (WeighScores({"correct": 1.0}),)
+"""What `Paid` and `judged` pay."""
+
+
+def asked(*ids: str, rollouts: int = 1, **tags: Any) -> list[Prompt]:
+    """A prompt for each name."""
+    examples = [Example(id, {"q": id}, "1", tags) for id in ids]
+    return [Prompt(e, (Message("user", e.id),), rollouts=rollouts) for e in examples]

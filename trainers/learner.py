@@ -71,6 +71,12 @@ class Learner:
             batch = self.gradient(batch, run, first=epoch == 0)
             self._update(batch, run)
         self.optimizer.zero_grad(set_to_none=True)  # memory for answers and checkpoints
+        return self.remember(batch, run)
+
+    def remember(self, batch: Batch, run: Run) -> Batch:
+        """The recipe's stages for what is learned besides the weights."""
+        for stage in self.recipe.updates:
+            batch = stage(batch, replace_recipe(run, self.recipe))
         return batch
 
     def gradient(self, batch: Batch, run: Run, *, first: bool) -> Batch:

@@ -261,6 +261,7 @@ class Training:
         self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
         rollouts = in_order(prompts, found)
         self.run.tally.add("tokens/generated", sum(rollout.steps for rollout in rollouts))
+        self.run.tally.add("rollouts/generated", sum(r.role == "solver" for r in rollouts))
         return rollouts
 
     def _look(self, done: int) -> bool:

@@ -85,6 +85,19 @@ class Policy(Model, Protocol):
         """
         ...
 
+    def resume_all(
+        self,
+        cuts: Sequence[tuple[Rollout, int]],
+        *,
+        insert: str | None = None,
+        budget: int | None = None,
+    ) -> list[Completion]:
+        """`resume` of many rollouts at once, each once and from a step of its own.
+
+        `budget` is the most steps that are drawn anew; None: what `sampling` leaves.
+        """
+        ...
+
     def spell(self, prompt: Prompt, output: Any) -> Completion:
         """The steps that the policy would have to take to give that output: experts' answers.
 

@@ -102,6 +102,7 @@ def rehearse(
         ledger=Ledger(),
         tally=Tally(),
         recipe=run.recipe.but(samplers=First(run.recipe.samplers)),
+        examples=examples[:2],
     )
     for recipe in (run.recipe, *run.recipe.roles.values()):
         check_numbers(recipe)
@@ -131,7 +132,7 @@ def rehearse(
         if mine:
             batch = learner.batch(mine, copied)
             _check_groups(batch, learner, copied)
-            learner.gradient(batch, copied, first=True)
+            learner.remember(learner.gradient(batch, copied, first=True), copied)
             learner.optimizer.zero_grad(set_to_none=True)
     pack(copied.memory, {})
 

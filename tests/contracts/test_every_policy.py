@@ -270,3 +270,24 @@ def test_a_failed_rollout_among_others_is_masked(opened: Opener):
         live = policy.review([rollouts[0], failed, rollouts[1]])
     assert not live.mask[1].any()
     assert live.mask[2].sum() == rollouts[1].steps
+
+
+def test_many_resumed_at_once_are_what_each_is_alone(opened: Opener):
+    policy = opened(SAMPLING)
+    found = attempted(policy, prompts(3))
+    cuts = [
+        (rollout, min(number, rollout.completion.steps)) for number, rollout in enumerate(found)
+    ]
+    together = policy.resume_all(cuts)
+    alone = [policy.resume(rollout, step)[0] for rollout, step in cuts]
+    assert [told(each) for each in together] == [told(each) for each in alone]
+
+
+def test_a_budget_bounds_what_is_drawn_after_what_was_inserted(opened: Opener):
+    policy = opened(Sampling(max_tokens=12, seed=3, temperature=1.5))
+    (rollout, *_) = attempted(policy, prompts(1))
+    (branch,) = policy.resume_all([(rollout, 2)], insert=" 7+7 ", budget=3)
+    again = Rollout(((rollout.prompt, branch),), Verdict({}), "")
+    own = policy.decided([again])[0]
+    assert int(own[int((~own).nonzero()[-1]) + 1 :].sum()) <= 3
+    assert policy.resume_all([]) == []
