@@ -83,7 +83,8 @@ def tempo() -> list[Finding]:
         ),
         Finding(
             "irrelevant tokens get less of it",
-            f"|A| there / elsewhere: grpo {spread(idle['grpo'])}, tempo {spread(idle['tempo'])}",
+            f"mean size of A there to elsewhere: grpo {spread(idle['grpo'])}, "
+            f"tempo {spread(idle['tempo'])}",
             paired(idle["grpo"], idle["tempo"]),
         ),
         Finding(
