@@ -160,11 +160,11 @@ def test_a_failure_is_shown_stops_nobody_and_is_tried_again(tmp_path: Path) -> N
     assert all(record.seeds == [0, 1] and record.settings["unit"] == "seed" for record in found)
     assert {"close", "pass@1", "flat groups", "rollouts to target"} <= {r.metric for r in found}
     [reports] = (tmp_path / "sweeps").glob("*/cells/reports")
-    before = {path: path.stat().st_mtime_ns for path in reports.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in reports.glob("*.json")}
     again = sweep(tmp_path, *asked)
     assert again.code == 7
     assert "2 of 4 runs are done already" in again.err
-    assert {path: path.stat().st_mtime_ns for path in reports.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in reports.glob("*.json")} == before
     assert len(load(tmp_path / "records")) == len(found)
 
 
