@@ -4,9 +4,10 @@ MARKS ?= not slow and not gpu and not docker and not hub
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning rag \
-  phrasings bench-retrieval \
-  bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-gpu \
+.PHONY: setup demo test slow check lint types boards conformance coverage ranks learning \
+  sweep ladders recipes-table claims rag phrasings bench-retrieval \
+  bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-stages \
+  bench-gpu \
   new-task new-recipe clean
 
 setup: $(READY)
@@ -54,9 +55,30 @@ coverage: $(READY)
 conformance: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/conformance/table.py
 
+# Recipe x (oracle, limit, degenerate, resume, invariance), from the tests that pass.
+recipes-table: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tests/recipes/table.py
+
+# What each paper's cheap demonstration comes to here, with intervals.
+claims: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/claims.py --write results/claims.md
+
 # Does training teach? Some twenty minutes; killed, it goes on where it was.
 learning: $(READY)
 	$(BIN)/python tests/bench/learning.py
+
+# Every recipe on its home task, and grpo on all of them: an hour of one core; killed, it goes on.
+SEEDS ?= 0..7
+JOBS ?= 2
+sweep: $(READY)
+	$(BIN)/harness train --sweep --seeds $(SEEDS) --jobs $(JOBS) --model text:tiny --warm-up 300 \
+	  --budget 4000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
+	  --dev-every 8 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
+	$(BIN)/harness publish
+
+# Do the home tasks tell recipes apart? Where each starts, and how many groups are flat there.
+ladders: $(READY)
+	$(BIN)/python tests/bench/ladders.py --write results/ladders.md
 
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
@@ -90,6 +112,9 @@ bench-eval: $(READY)
 bench-trainer: $(READY)
 	$(BIN)/python tests/bench/trainer.py run --fresh
 	$(BIN)/python tests/bench/trainer.py linear
+
+bench-stages: $(READY)
+	$(BIN)/python tests/bench/stages.py --write results/bench_stages.md
 
 # Random weights on a card; try it without one: make bench-gpu DEVICE=cpu SHAPES=tiny
 DEVICE ?= cuda

@@ -217,6 +217,9 @@ class Task:
     """The first one is the task's headline."""
     reward: Mapping[str, float]
     """Weights of scores: what training pays by default."""
+    demonstrations: Callable[[Example], Sequence[tuple[Prompt, str]]] | None = None
+    """What a supervised warm start is shown of an example, as prompts and what is said to them.
+    None: the prompt and the gold output."""
     dialogue: Callable[[Prompt], Dialogue] | None = None
     """Many turns: yields prompts, receives completions, returns the verdict."""
     compare: Callable[[Sequence[Rollout]], Sequence[Mapping[str, float]]] | None = None

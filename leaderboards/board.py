@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from leaderboards.rank import Ranking, rankings
+from leaderboards.recipe_sheets import recipe_sheets
 from leaderboards.sheets import Sheet, matrix_sheets, ranking_sheets
 from results.record import Record, by_run
 
-Layout = Literal["rankings", "matrix"]
+Layout = Literal["rankings", "matrix", "recipes"]
 
 
 def everything(record: Record) -> bool:
@@ -38,7 +39,8 @@ class Board:
     columns: tuple[str, ...] = ()
     """Patterns of metrics, such as `pass@*`; empty for the headline of each task."""
     layout: Layout = "rankings"
-    """`rankings`: a table for each setting. `matrix`: models down, tasks across."""
+    """`rankings`: a table for each setting. `matrix`: models down, tasks across. `recipes`: recipes
+    down, tasks across, a table for each measure of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def draw(board: Board, records: Sequence[Record]) -> Drawing:
     wanted = _wanted(board, chosen)
     found = rankings(wanted)
     reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
-    layout = matrix_sheets if board.layout == "matrix" else ranking_sheets
-    return Drawing(board, tuple(found), reported, tuple(layout(found, reported)))
+    layouts = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
+    return Drawing(board, tuple(found), reported, tuple(layouts[board.layout](found, reported)))
 
 
 def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:
@@ -70,10 +72,15 @@ def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:
 
 
 def headlines(records: Sequence[Record]) -> list[Record]:
-    """The first metric of each task, split and recipe in each run: a task's headline is first."""
+    """The first metric of each task, split and recipe in each run: a task's headline is first.
+
+    Records of sweeps, whose unit is the seed, speak of recipes and of no one model: they are none.
+    """
     found: dict[tuple[str, ...], Record] = {}
     for run, members in by_run(records).items():
         for record in members:
+            if record.settings.get("unit") == "seed":
+                continue
             found.setdefault((run, record.task, record.split, record.recipe), record)
     return list(found.values())
 

@@ -11,7 +11,7 @@ from leaderboards.rank import Place, Ranking, mixed
 from leaderboards.text import number, span
 from results.record import Record
 
-WORDS = frozenset({"model", "task and metric", "verdicts", "engine", "source", "note"})
+WORDS = frozenset({"model", "recipe", "task and metric", "verdicts", "engine", "source", "note"})
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 

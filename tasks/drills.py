@@ -17,7 +17,6 @@ Members  successor  the number after a number of two or three digits
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from itertools import permutations
 
 from harness import Completion, Example, Message, Metric, Prompt, Split, Task, Verdict
 from harness.metrics import mean, pass_at, share
+from tasks._splits import split_of
 
 SIZES: Mapping[Split, int] = {"train": 2000, "dev": 100, "test": 200}
 """At most; a member that has fewer questions gives all it has."""
@@ -61,12 +61,6 @@ def _digit(split: Split) -> Iterator[Pair]:
     for letter in "abcdefgh":
         for digit in "0123456789":
             yield letter * times + digit, digit
-
-
-def split_of(question: str) -> Split:
-    """Where a question belongs; its hash decides, so it cannot be in two splits."""
-    bucket = hashlib.sha256(question.encode()).digest()[0] % 10
-    return "test" if bucket < 2 else "dev" if bucket == 2 else "train"
 
 
 @lru_cache(maxsize=32)

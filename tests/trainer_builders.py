@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -26,6 +26,7 @@ from trainers.batch import Batch
 from trainers.policies.text import TextPolicy, open_text
 from trainers.recipe import Policies, Recipe, Run
 from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.rewards import WeighScores
 from trainers.samplers import Uniform
 
 
@@ -58,7 +59,7 @@ def judged(*groups: float | Sequence[float], steps: Sequence[int] | int = 3) -> 
 
 def credited(recipe: Recipe, batch: Batch, run: Run | None = None) -> Batch:
     """The batch after the recipe's advantages and weights."""
-    run = run or a_run(recipe)
+    run = run or a_run(recipe, policy=still())
     for stage in (*recipe.advantages, *recipe.weights):
         batch = stage(batch, run)
     return batch
@@ -74,6 +75,12 @@ def tiny(*, max_tokens: int = 4, seed: int = 0, **settings: Any) -> TextPolicy:
     """A tiny text policy in float32."""
     sampling = Sampling(max_tokens=max_tokens)
     return open_text("tiny", sampling, dtype="float32", seed=seed, batch_size=64, **settings)
+
+
+@cache
+def still() -> TextPolicy:
+    """A tiny policy for tests that neither ask it nor change it."""
+    return tiny()
 
 
 @cache
@@ -141,3 +148,34 @@ def phrased(
     said = Completion(text, steps=steps, logprobs=np.full(steps, -1.0, np.float32))
     verdict = Verdict({"f1": 0.0, "correct": 0.0}, text, "wrong")
     return Rollout(((prompt, said),), verdict, example.id, attempt=attempt, set=set)
+
+
+class Paid:
+    """Plays prompts without a model: what each attempt is paid is a function of its prompt."""
+
+    def __init__(self, reward: Callable[[Prompt], float]) -> None:
+        self.reward = reward
+        self.asked: list[list[Prompt]] = []
+        """Of each call, the attempts."""
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+        self.asked.append(
+            [p.but(rollouts=1, attempt=p.attempt + n) for p in prompts for n in range(p.rollouts)]
+        )
+        return [self.judged(prompt) for prompt in self.asked[-1]]
+
+    def judged(self, prompt: Prompt) -> Rollout:
+        reward = self.reward(prompt)
+        verdict = Verdict({"correct": reward}, reason="ok" if reward == 1 else "wrong")
+        said = Completion(f"answer {prompt.attempt}", steps=1, logprobs=np.zeros(1, np.float32))
+        return Rollout(((prompt, said),), verdict, group=prompt.example.id, attempt=prompt.attempt)
+
+
+CORRECT = (WeighScores({"correct": 1.0}),)
+"""What `Paid` and `judged` pay."""
+
+
+def asked(*ids: str, rollouts: int = 1, **tags: Any) -> list[Prompt]:
+    """A prompt for each name."""
+    examples = [Example(id, {"q": id}, "1", tags) for id in ids]
+    return [Prompt(e, (Message("user", e.id),), rollouts=rollouts) for e in examples]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+import torch
 
 from trainers.batch import Batch
 from trainers.recipe import Run
+from trainers.rewards import outcomes
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,29 @@ class ScaleByStd:
         """A group whose rewards are all the same keeps advantages of 0."""
         std = batch.peers().std(batch.rewards, self.ddof)
         return batch.but(advantages=batch.advantages / (std + self.eps))
+
+
+@dataclass(frozen=True)
+class LabelSuccess:
+    """A_i = 1 for right rollouts and -1 for wrong ones: labels, for losses that tell them apart.
+
+    In a group that has not both, all are 0.
+    """
+
+    by: Literal["verdict", "reward"] = "verdict"
+    """`verdict`: right where its reason is `ok`. `reward`: right at exactly 1, wrong at exactly 0,
+    and what lies between is neither, as in DisCO's and DRPO's code."""
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Advantages (N, 1)."""
+        if self.by == "verdict":
+            right = [[rollout.verdict.reason == "ok"] for rollout in batch.rollouts]
+            known = torch.tensor(right, device=batch.rewards.device)
+            label = known.float() * 2 - 1
+        else:
+            paid = outcomes(batch)
+            label = (paid == 1).float() - (paid == 0).float()
+        run.tally.put("labels/neither", (label == 0).float().mean().item())
+        peers = batch.peers()
+        both = (peers.sum(label.clamp(min=0)) > 0) & (peers.sum(-label.clamp(max=0)) > 0)
+        return batch.but(advantages=torch.where(both, label, 0.0))

@@ -155,21 +155,49 @@ class Peers:
         """The group's median: of an even number, the mean of the middle two."""
         return self.each(x, lambda rows: rows.quantile(0.5, dim=0, keepdim=True).expand_as(rows))
 
+    def sum(self, x: Float[Tensor, "N #T"]) -> Float[Tensor, "N #T"]:
+        """The group's sum."""
+        return self._sum(x.double()).to(x.dtype)
+
+    def logsumexp(self, x: Float[Tensor, "N #T"]) -> Float[Tensor, "N #T"]:
+        """log sum_i exp x_i over the group; rows of -inf are left out, and all -inf gives 0."""
+        wide, index = x.double(), self._index()
+        size = int(index.max()) + 1 if len(index) else 0
+        places = index.unsqueeze(1).expand_as(wide)
+        peak = wide.new_full((size, wide.shape[1]), -torch.inf)
+        peak = peak.scatter_reduce(0, places, wide.detach(), "amax")[index]
+        peak = torch.where(peak.isfinite(), peak, 0.0)
+        total = self._sum((wide - peak).exp())
+        return (peak + torch.where(total > 0, total, 1.0).log()).to(x.dtype)
+
     def count(self, x: Float[Tensor, "N #T"]) -> Float[Tensor, "N #T"]:
         """How many the group has, the rollout itself included."""
         return self._counts().unsqueeze(1).expand_as(x).to(x.dtype)
+
+    def rank(self, x: Float[Tensor, "N 1"], ties: float = 0.0) -> Float[Tensor, "N 1"]:
+        """Place in the group from 0, ascending; neighbors not further apart than `ties` share."""
+        value, index = x[:, 0].double(), self._index()
+        order = value.argsort(stable=True)
+        order = order[index[order].argsort(stable=True)]
+        sizes = index.bincount()
+        first = (sizes.cumsum(0) - sizes)[index[order]]
+        place = torch.arange(len(order), device=x.device)
+        apart = value[order].diff(prepend=value.new_zeros(1)) > ties
+        tied = (apart | (place == first)).cumsum(0) - 1
+        mean = tied.bincount(place - first) / tied.bincount()
+        return torch.empty_like(x).index_copy_(0, order, mean[tied].to(x.dtype).unsqueeze(1))
 
     def each(
         self,
         x: Float[Tensor, "N #T"],
         change: Callable[[Float[Tensor, "G #T"]], Float[Tensor, "G #T"]],
     ) -> Float[Tensor, "N #T"]:
-        """Every group's rows, changed by a function of them."""
-        result = torch.empty_like(x)
-        for number in self.group.unique():
-            rows = self.group == number
-            result[rows] = change(x[rows])
-        return result
+        """Every group's rows, changed by a function of them; in time linear in the rollouts."""
+        index = self._index()
+        order = index.argsort(stable=True)
+        parts = x[order].split(index.bincount().tolist())
+        changed = [change(part).to(x.dtype) for part in parts if len(part)]
+        return torch.empty_like(x).index_copy(0, order, torch.cat(changed)) if changed else x
 
     def _index(self) -> Int[Tensor, " N"]:
         return self.group.unique(return_inverse=True)[1]

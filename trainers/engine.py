@@ -75,6 +75,10 @@ class Engine(Protocol):
         """Take over the model's weights as they are now; UsageError where that cannot be."""
         ...
 
+    def rest(self) -> None:
+        """Learning begins: give up memory that is easily made again, until something is drawn."""
+        ...
+
     def describe(self) -> Mapping[str, Any]:
         """What a manifest must hold: `engine`, its versions, how rows are put together."""
         ...

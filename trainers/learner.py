@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,7 +26,7 @@ from trainers.memory import (
 )
 from trainers.optimizers import make_optimizer
 from trainers.policy import Extent, Live, Policy, together
-from trainers.recipe import Recipe, Run
+from trainers.recipe import BatchLoss, Recipe, Run
 from trainers.schedules import at
 from trainers.shards import any_shard, whole
 from trainers.shared import agreed, blank, reviewed
@@ -71,6 +71,12 @@ class Learner:
             batch = self.gradient(batch, run, first=epoch == 0)
             self._update(batch, run)
         self.optimizer.zero_grad(set_to_none=True)  # memory for answers and checkpoints
+        return self.remember(batch, run)
+
+    def remember(self, batch: Batch, run: Run) -> Batch:
+        """The recipe's stages for what is learned besides the weights."""
+        for stage in self.recipe.updates:
+            batch = stage(batch, replace_recipe(run, self.recipe))
         return batch
 
     def gradient(self, batch: Batch, run: Run, *, first: bool) -> Batch:
@@ -80,13 +86,55 @@ class Learner:
         is used twice and no second pass is made. Where memory runs out, all is done again in
         micro-batches of half the size, and so are all later batches.
         """
+        mine = replace_recipe(run, self.recipe)
+        if not first:
+            batch = self._looked_at(batch, mine)
         if self.world.size == 1:
             return self._retried(batch, run, first=first)
         sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
-        mine = replace_recipe(run, self.recipe)
         batch = reviewed(self.world, batch, sizes, mine, partial(self._retried, first=first))
         self.world.sum_gradients(self.policy.parameters())
         return batch
+
+    def _looked_at(self, batch: Batch, run: Run) -> Batch:
+        """The batch with what losses must know of all of it before a further update."""
+        losses = [loss for loss in self.recipe.losses if isinstance(loss, BatchLoss)]
+        if not losses:
+            return batch
+        if self.world.size == 1:
+            now = self._read(batch, run).old_logprobs
+        else:
+            sizes = [self.policy.size(rollout) for rollout in batch.rollouts]
+            now = reviewed(self.world, batch, sizes, run, self._read).old_logprobs
+        for loss in losses:
+            batch = loss.look(now, batch, run)
+        return batch
+
+    @torch.no_grad()
+    def _read(self, batch: Batch, run: Run) -> Batch:
+        """Some rollouts with the policy's log-probabilities of now as the old ones."""
+        extents = [self.policy.extent(rollout) for rollout in batch.rollouts]
+        now = torch.zeros_like(batch.old_logprobs)
+        for rows, part in self._micro_batches(batch, run, extents):
+            live = self.policy.review(part.rollouts)
+            if rows is not None:
+                now[rows, : part.mask.shape[1]] = live.logprobs
+        return batch.but(old_logprobs=now)
+
+    def _micro_batches(
+        self, batch: Batch, run: Run, extents: Sequence[Extent]
+    ) -> Iterator[tuple[Int[Tensor, " n"] | None, Batch]]:
+        """Rows and rollouts to be reviewed together; None for one that only keeps others company.
+
+        What has no step is left out.
+        """
+        budget, whole = self.budget(batch, run, extents), self.recipe.whole_groups
+        parts = batch.parts(extents, budget, whole_groups=whole)
+        idle = max(self.world.gather(len(parts))) - len(parts) if self.even else 0
+        for rows in [*parts, *[None] * idle]:
+            part = batch.take(rows) if rows is not None else blank(batch)
+            if self.even or bool(part.mask.any()):
+                yield rows, part
 
     def _retried(self, batch: Batch, run: Run, *, first: bool) -> Batch:
         """Gradients of some rollouts, however small the micro-batches must become for that."""
@@ -151,14 +199,8 @@ class Learner:
         """Add the gradients of some rollouts, in micro-batches."""
         mine = replace_recipe(run, self.recipe)
         old, importance = batch.old_logprobs.clone(), batch.importance.clone()
-        budget, whole = self.budget(batch, run, extents), self.recipe.whole_groups
-        parts = batch.parts(extents, budget, whole_groups=whole)
-        idle = max(self.world.gather(len(parts))) - len(parts) if self.even else 0
-        for rows in [*parts, *[None] * idle]:
-            part = batch.take(rows) if rows is not None else blank(batch)
+        for rows, part in self._micro_batches(batch, run, extents):
             steps = part.mask.shape[1]
-            if not self.even and not bool(part.mask.any()):
-                continue
             started = time.perf_counter()
             live = self.policy.review(part.rollouts)
             if first:

@@ -22,6 +22,7 @@ from harness.models import Sampling
 from harness.types import Fault, Prompt, Rollout, Task
 from trainers import clocks, numbers, state
 from trainers.alarms import Alarm, HeldOut, Watch
+from trainers.budget import Budget, Spent
 from trainers.development import Development
 from trainers.learner import Learner
 from trainers.policy import Policy
@@ -55,6 +56,8 @@ class Plan:
     positions: int | None = None
     """Of a micro-batch: bounds memory, changes no number. None: as many as fit."""
     report_to: tuple[str, ...] = ()
+    budget: Budget | None = None
+    """Ends the run, instead of the recipe's steps: over those only its schedules go."""
 
 
 @runtime_checkable
@@ -126,6 +129,7 @@ class Training:
         held_out = HeldOut.of(next(iter(metrics), None), self.task.reward)
         self.watch = Watch(self.folder / "alarms.jsonl", held_out, lambda alarm: self.warn(alarm))
         self.tokens = 0
+        self.spent = Spent()
         self.looks: list[dict[str, Any]] = []
         """The best looks at the dev split, the best first."""
         self.faults: list[Fault] = []
@@ -152,15 +156,21 @@ class Training:
                 torch.manual_seed(self.plan.seed)  # stages that draw from torch begin alike
                 if self.plan.dev_every:
                     self._look(0)
-            for step in range(done, self.recipe.steps):
-                self.run.step = step
+            while not self._over(done):
+                self.run.step = done
                 self._step()
-                self._after(step + 1)
+                done += 1
+                self._after(done)
             self.world.any(False)  # all is written when any process goes on
         finally:
             for tracker in self.trackers:
                 tracker.close()
-        return self.checkpoints.path(self.recipe.steps)
+        return self.checkpoints.path(done)
+
+    def _over(self, done: int) -> bool:
+        """Whether so many steps are all: by the budget, or else by the recipe."""
+        budget = self.plan.budget
+        return done >= self.recipe.steps if budget is None else self.spent.reaches(budget)
 
     def _cut_back(self, done: int) -> None:
         """Logs and rollouts end where the checkpoint does; then dashboards go on from there."""
@@ -177,7 +187,7 @@ class Training:
     def _after(self, done: int) -> None:
         """After so many steps: look at dev, save, stop if asked to."""
         self.stopping = self.world.any(self.stopping)
-        last = done == self.recipe.steps
+        last = self._over(done)
         better = False
         if self.plan.dev_every and (last or done % self.plan.dev_every == 0):
             better = self._look(done)
@@ -226,6 +236,7 @@ class Training:
             **spent,
             **clocks.memory(),
             "num_tokens": float(self.tokens),
+            **self.spent.add(told.get("rollouts/generated", 0.0), said, seconds),
             "tokens_per_second": said / seconds,
             "tokens_per_second/generate": said / max(spent["time/generate"], 1e-9),
             "step_time": seconds,
@@ -261,6 +272,7 @@ class Training:
         self.faults += [outcome for outcome in found if isinstance(outcome, Fault)]
         rollouts = in_order(prompts, found)
         self.run.tally.add("tokens/generated", sum(rollout.steps for rollout in rollouts))
+        self.run.tally.add("rollouts/generated", sum(r.role == "solver" for r in rollouts))
         return rollouts
 
     def _look(self, done: int) -> bool:
@@ -292,6 +304,7 @@ class Training:
         table = {
             "step": done,
             "tokens": self.tokens,
+            "spent": asdict(self.spent),
             "looks": self.looks,
             "generator": dict(self.run.rng.bit_generator.state),
             "memory": self.run.memory,
@@ -328,6 +341,7 @@ class Training:
         self.run.memory = table["memory"]
         self.run.ledger = Ledger({id: Past(**past) for id, past in table["ledger"].items()})
         self.tokens, self.looks = table["tokens"], table["looks"]
+        self.spent = Spent(**table["spent"])
         return step
 
     def _agree(self, table: Mapping[str, Any], path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.errors import UsageError
 from trainers.batch import Batch
 from trainers.policy import Live
 from trainers.recipe import Run
@@ -108,6 +109,106 @@ class KLToReference:
             cost = cost * (live.logprobs - batch.old_logprobs).masked_fill(~batch.mask, 0.0).exp()
         run.tally.mean("kl", cost, batch.mask)
         return at(self.beta, run) * cost
+
+
+@dataclass(frozen=True)
+class Discriminate:
+    """-J of each group, with right (A > 0) and wrong (A < 0) rollouts; no ratio, no clipping.
+
+    J = sum_+ A_i s_i / sum_+ A_i - tau log (sum_- |A_j| exp(s_j / tau) / sum_- |A_j|), s_i a score:
+    the mean over a rollout's steps, by their weights. A group counts as much as the weights of its
+    rollouts together; one without both kinds has J = 0. Needs `whole_groups`.
+    """
+
+    tau: Number | None = 10.0
+    """The smaller, the more the likeliest wrong rollouts count; None: they count alike."""
+    score: Literal["logprob", "ratio"] = "logprob"
+    """Of a step: log pi, or pi / pi_old."""
+
+    def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
+        """The same cost at each step of a rollout; weighed and added up, they give mean -J."""
+        if not run.recipe.whole_groups:
+            raise UsageError(f"{self!r} compares rollouts: the recipe must have whole_groups=True")
+        own, peers = batch.weights.sum(1, keepdim=True), batch.peers()
+        counted = own > 0
+        credit = (batch.advantages * batch.weights).sum(1, keepdim=True) / own.clamp(min=1e-30)
+        right, wrong = credit.clamp(min=0), -credit.clamp(max=0)
+        rights, wrongs = peers.sum(right), peers.sum(wrong)
+        right, wrong = right / rights.clamp(min=1e-30), wrong / wrongs.clamp(min=1e-30)
+        score = (self._steps(live, batch) * batch.weights).sum(1, keepdim=True)
+        score = score / own.clamp(min=1e-30)
+        worst = score if self.tau is None else self._worst(score, wrong, batch, run)
+        both = counted & (rights > 0) & (wrongs > 0)
+        cost = (wrong * worst - right * score) * peers.sum(own) / own.clamp(min=1e-30)
+        return torch.where(both, cost, 0.0).expand_as(live.logprobs)
+
+    def _steps(self, live: Live, batch: Batch) -> Float[Tensor, "N T"]:
+        """What each step is scored; importance weighs its gradient alone."""
+        logprobs = live.logprobs.masked_fill(~batch.mask, 0.0)
+        here = logprobs.detach()
+        logprobs = here + batch.importance * (logprobs - here)
+        if self.score == "logprob":
+            return logprobs
+        return (logprobs - batch.old_logprobs).masked_fill(~batch.mask, 0.0).exp()
+
+    def _worst(
+        self, score: Float[Tensor, "N 1"], share: Float[Tensor, "N 1"], batch: Batch, run: Run
+    ) -> Float[Tensor, "N 1"]:
+        """tau log of the wrong rollouts' mean of exp(s / tau), the same for a whole group."""
+        tau = at(self.tau or 0.0, run)
+        if tau == 0:
+            raise UsageError(f"{self!r} divides by tau = 0 at step {run.step}; give it above 0")
+        return tau * batch.peers().logsumexp(share.log() + score / tau)
+
+
+@dataclass(frozen=True)
+class KLBarrier:
+    """beta / 2 [KL(old || policy) - delta]_+^2, KL the mean over all steps that have any weight.
+
+    The constraint is the whole batch's, so its slope beta [KL - delta]_+ is found before the
+    gradient. The first update of a step starts at KL = 0 and feels nothing.
+    """
+
+    delta: Number = 1e-4
+    beta: Number = 1e3
+    estimator: Literal["k1", "k3"] = "k1"
+    """With d = log pi - log pi_old. k1: -d, which may come out negative. k3: e^d - d - 1."""
+
+    def look(self, logprobs: Float[Tensor, "N T"], batch: Batch, run: Run) -> Batch:
+        """Measures KL and counts the steps."""
+        counted = batch.mask & (batch.weights > 0)
+        steps = max(int(counted.sum()), 1)
+        kl = float(self._kl(logprobs, batch)[counted].double().sum()) / steps
+        run.tally.put("kl_barrier/kl", kl)
+        run.tally.put("kl_barrier/penalty", self.penalty(kl, run))
+        told = {"kl_barrier/kl": kl, "kl_barrier/steps": float(steps)}
+        rows = {name: batch.rewards.new_full((len(batch.group),), x) for name, x in told.items()}
+        return batch.but(extra={**batch.extra, **rows})
+
+    def slope(self, kl: float, run: Run) -> float:
+        """What the gradient of KL is multiplied with."""
+        return at(self.beta, run) * max(kl - at(self.delta, run), 0.0)
+
+    def penalty(self, kl: float, run: Run) -> float:
+        """The value that is added to the loss."""
+        return self.slope(kl, run) ** 2 / (2 * at(self.beta, run) or 1.0)
+
+    def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
+        """The cost of each step; weighed and added up over all micro-batches, the penalty."""
+        if "kl_barrier/kl" not in batch.extra or not len(batch.rollouts):
+            return torch.zeros_like(live.logprobs)
+        kl, steps = (float(batch.extra[f"kl_barrier/{name}"][0]) for name in ("kl", "steps"))
+        slope, penalty = self.slope(kl, run), self.penalty(kl, run)
+        if slope == 0:
+            return torch.zeros_like(live.logprobs)
+        cost = (slope * (self._kl(live.logprobs, batch) - kl) + penalty) / steps
+        counted = batch.mask & (batch.weights > 0)
+        # weights are the group terms'; here every step counts alike
+        return torch.where(counted, cost / torch.where(counted, batch.weights, 1.0), 0.0)
+
+    def _kl(self, logprobs: Float[Tensor, "N T"], batch: Batch) -> Float[Tensor, "N T"]:
+        gap = (logprobs - batch.old_logprobs).masked_fill(~batch.mask, 0.0)
+        return -gap if self.estimator == "k1" else gap.expm1() - gap
 
 
 def _log_clipping(low: Tensor, high: Tensor, batch: Batch, run: Run) -> None:

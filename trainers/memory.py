@@ -23,7 +23,7 @@ from trainers.policy import Extent, Policy, together
 
 MEASURED = 512
 """Positions, about, of the review by which memory is measured."""
-LARGEST = {"cpu": 512, "cuda": 32768}
+LARGEST = {"cpu": 1024, "cuda": 32768}
 """Positions above which a device computes little faster, if no prompt is longer than half of it."""
 SMALLEST = 64
 PASSING = 2.0

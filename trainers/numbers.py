@@ -40,7 +40,7 @@ def of_batch(
     paid = (
         (batch.rewards * batch.mask).sum(1) if batch.rewards.shape[1] > 1 else batch.rewards[:, 0]
     )
-    same, groups = flat_groups(batch)
+    same, groups, informative = flat_groups(batch)
     decided = batch.mask.sum().item()
     trained = ((batch.weights > 0) & (batch.advantages != 0) & batch.mask).sum().item()
     kept = ((batch.weights > 0) & batch.mask).sum().item()
@@ -49,6 +49,7 @@ def of_batch(
         "reward_std": paid.std().item() if len(paid) > 1 else 0.0,
         "frac_reward_zero_std": same / max(groups, 1),
         "effective_prompt_ratio": (groups - same) / max(groups, asked or 0, 1),
+        "effective_rollout_ratio": informative / max(len(batch.rollouts), 1),
         "groups": float(groups),
         "tokens/trained": float(trained),
         "masked_share": 1 - kept / decided if decided else 0.0,
@@ -63,15 +64,15 @@ def of_batch(
     return numbers
 
 
-def flat_groups(batch: Batch) -> tuple[int, int]:
-    """Groups whose rewards are all the same, and all groups."""
+def flat_groups(batch: Batch) -> tuple[int, int, int]:
+    """Groups whose rewards are all the same, all groups, and rollouts in groups that differ."""
 
     def spread(rows: Float[Tensor, "G #T"]) -> Float[Tensor, "G #T"]:
         return (rows.amax(0, keepdim=True) - rows.amin(0, keepdim=True)).expand_as(rows)
 
     flat = batch.peers().each(batch.rewards, spread).amax(1) == 0
-    groups = batch.group.unique()
-    return sum(bool(flat[batch.group == number].all()) for number in groups), len(groups)
+    groups = len(batch.group.unique())
+    return len(batch.group[flat].unique()), groups, int((~flat).sum())
 
 
 def _empty(completion: Completion) -> bool:

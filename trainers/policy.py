@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -85,6 +85,19 @@ class Policy(Model, Protocol):
         """
         ...
 
+    def resume_all(
+        self,
+        cuts: Sequence[tuple[Rollout, int]],
+        *,
+        insert: str | None = None,
+        budget: int | None = None,
+    ) -> list[Completion]:
+        """`resume` of many rollouts at once, each once and from a step of its own.
+
+        `budget` is the most steps that are drawn anew; None: what `sampling` leaves.
+        """
+        ...
+
     def spell(self, prompt: Prompt, output: Any) -> Completion:
         """The steps that the policy would have to take to give that output: experts' answers.
 
@@ -95,6 +108,13 @@ class Policy(Model, Protocol):
 
     def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
         """The mask that `review` gives, without reading anything."""
+        ...
+
+    def choices(self, rollouts: Sequence[Rollout]) -> Int[Tensor, "N T"]:
+        """What was taken at each step, as a number from 0 to 2^31 - 1; -1 where padded.
+
+        Equal steps have equal numbers, and different steps different ones.
+        """
         ...
 
     def size(self, rollout: Rollout) -> int:

@@ -6,6 +6,7 @@ with `__call__`: its fields are its settings, so a recipe prints as it is writte
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -53,6 +54,19 @@ class Loss(Protocol):
     def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N #T"]: ...
 
 
+@runtime_checkable
+class BatchLoss(Loss, Protocol):
+    """A loss that needs numbers of the whole batch, which no micro-batch can tell."""
+
+    def look(self, logprobs: Float[Tensor, "N T"], batch: Batch, run: Run) -> Batch:
+        """Asked before each update but the first, which the policy of `old_logprobs` makes.
+
+        `logprobs` are the policy's now, without gradient, at the price of one more review. What the
+        loss wants to know goes into `batch.extra`, one number a rollout.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
@@ -88,6 +102,9 @@ class Recipe:
     """What counts how much; the last one makes the weights add up."""
     losses: tuple[Loss, ...]
     """What a step costs: (live, batch, run) -> costs. They are added."""
+    updates: tuple[Stage, ...] = ()
+    """What is learned besides the weights, once they moved: (batch, run) -> batch. The batch holds
+    the log-probabilities from before the step; what is kept belongs into `run.memory`."""
     optimizer: AdamW = AdamW()
     epochs: int = 1
     """Optimizer steps on the same rollouts, each over all of them."""
@@ -122,6 +139,10 @@ class Past:
     """Mean reward of its last step."""
     step: int = -1
     """The step in which it was tried last."""
+    asked: int = 0
+    """Tries of its last step."""
+    solved: int = 0
+    """Successes of its last step."""
 
 
 @dataclass
@@ -133,14 +154,16 @@ class Ledger:
     def note(self, rollouts: Sequence[Rollout], rewards: Sequence[float], step: int) -> None:
         """Count attempts; a success is a verdict whose reason is `ok`."""
         seen: dict[str, list[float]] = {}
+        solved: Counter[str] = Counter()
         for rollout, reward in zip(rollouts, rewards, strict=True):
-            past = self.past.setdefault(rollout.example.id, Past())
-            past.tries += 1
-            past.successes += rollout.verdict.reason == "ok"
+            solved[rollout.example.id] += rollout.verdict.reason == "ok"
             seen.setdefault(rollout.example.id, []).append(reward)
         for id, paid in seen.items():
-            self.past[id].last = sum(paid) / len(paid)
-            self.past[id].step = step
+            past = self.past.setdefault(id, Past())
+            past.tries += len(paid)
+            past.successes += solved[id]
+            past.last, past.step = sum(paid) / len(paid), step
+            past.asked, past.solved = len(paid), solved[id]
 
     def __getitem__(self, id: str) -> Past:
         """What is known of an example; nothing yet for a new one."""

@@ -103,6 +103,7 @@ def rehearse(
         ledger=Ledger(),
         tally=Tally(),
         recipe=run.recipe.but(samplers=First(run.recipe.samplers)),
+        examples=examples[:2],
     )
     for recipe in (run.recipe, *run.recipe.roles.values()):
         check_numbers(recipe)
@@ -132,7 +133,7 @@ def rehearse(
         if mine:
             batch = learner.batch(mine, copied)
             _check_groups(batch, learner, copied)
-            learner.gradient(batch, copied, first=True)
+            learner.remember(learner.gradient(batch, copied, first=True), copied)
             learner.optimizer.zero_grad(set_to_none=True)
     pack(copied.memory, {})
 
@@ -144,8 +145,8 @@ def _check_groups(batch: Batch, learner: Learner, run: Run) -> None:
     """
     if int(batch.peers().count(batch.rewards).max()) > 1:
         return
-    numbers = torch.arange(1.0, len(batch.rollouts) + 1, device=batch.rewards.device)
-    batch = batch.but(rewards=numbers.unsqueeze(1), advantages=torch.zeros_like(batch.rewards))
+    different = torch.linspace(0, 1, len(batch.rollouts), device=batch.rewards.device)
+    batch = batch.but(rewards=different.unsqueeze(1), advantages=torch.zeros_like(batch.rewards))
     for stage in learner.recipe.advantages:
         batch = stage(batch, run)
     if not bool(batch.advantages.any()):

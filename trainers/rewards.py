@@ -57,7 +57,7 @@ class PenalizeOverlong:
         over = [min(max((steps - free) / (most - free), 0.0), 1.0) for steps in longest]
         taken = batch.rewards.new_tensor(over).unsqueeze(1) * at(self.penalty, run)
         run.tally.put("overlong/penalty", taken.mean().item())
-        return _less(batch, taken)
+        return less(batch, taken)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ChargeKL:
         drawn = batch.mask & batch.sampled_logprobs.isfinite()
         gap = torch.where(drawn, batch.sampled_logprobs - reference, 0.0)
         run.tally.mean("kl", gap, drawn)
-        return _less(batch, at(self.beta, run) * gap.sum(1, keepdim=True))
+        return less(batch, at(self.beta, run) * gap.sum(1, keepdim=True))
 
 
 def paid_scores(recipe: Recipe, task: Task) -> Mapping[str, float] | None:
@@ -92,13 +92,38 @@ def paid_scores(recipe: Recipe, task: Task) -> Mapping[str, float] | None:
     return None
 
 
-def totals(batch: Batch) -> list[float]:
+def paying(recipe: Recipe) -> WeighScores:
+    """The stage of a recipe that pays scores; the task's own weights where it has none."""
+    return next((s for s in recipe.rewards if isinstance(s, WeighScores)), WeighScores())
+
+
+def paid_apart(batch: Batch, run: Run) -> dict[str, tuple[float, Float[Tensor, "N #T"]]]:
+    """What is paid, reward by reward: each score's name to its weight and its values (N, 1).
+
+    What other reward stages added or took stands as `other` with weight 1, if it is not 0.
+    """
+    paid = paying(run.recipe)
+    weighed = paid(batch, run).rewards  # names a score that a verdict lacks
+    found = {
+        name: (weight, batch.scores[name].unsqueeze(1))
+        for name, weight in paid.weights(run.task).items()
+    }
+    other = batch.rewards - weighed
+    return found | ({"other": (1.0, other)} if bool(other.any()) else {})
+
+
+def outcomes(batch: Batch) -> Float[Tensor, "N 1"]:
     """What each rollout was paid in float32; where steps are paid, their sum."""
     dense = batch.rewards.shape[1] > 1
-    return ((batch.rewards * batch.mask) if dense else batch.rewards).sum(1).tolist()
+    return (batch.rewards * batch.mask if dense else batch.rewards).sum(1, keepdim=True)
 
 
-def _less(batch: Batch, taken: Float[Tensor, "N 1"]) -> Batch:
+def totals(batch: Batch) -> list[float]:
+    """Outcomes as numbers."""
+    return outcomes(batch)[:, 0].tolist()
+
+
+def less(batch: Batch, taken: Float[Tensor, "N 1"]) -> Batch:
     """Rewards less one number a rollout; where steps are paid, each bears its part."""
     if batch.rewards.shape[1] > 1:
         taken = taken / batch.mask.sum(1, keepdim=True).clamp(min=1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.errors import UsageError
-from harness.types import Prompt, Rollout
+from harness.play import play as played
+from harness.types import Completion, Fault, Prompt, Rollout, Turn
 from trainers.recipe import Attempt, Run
-from trainers.rewards import WeighScores, reward
+from trainers.rewards import paying, reward
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,58 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
 
 def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:
     """Whether the solver's attempts earned different sums of scores."""
-    paying = next((s for s in run.recipe.rewards if isinstance(s, WeighScores)), WeighScores())
-    weights = paying.weights(run.task)
-    return len({reward(r.verdict, weights) for r in rollouts if r.role == "solver"}) > 1
+    return len(set(paid([r for r in rollouts if r.role == "solver"], run))) > 1
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model that gives completions that there are already."""
+
+    completions: Mapping[tuple[str, int], Completion]
+    """By example and attempt."""
+    name = "given"
+    independent = True
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """The completion of each."""
+        for number, prompt in enumerate(prompts):
+            yield number, self.completions[prompt.example.id, prompt.attempt]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Nothing but its name."""
+        return {"engine": self.name}
+
+
+def judged(turns: Sequence[Turn], run: Run) -> list[Rollout]:
+    """Rollouts of answers that a wrapper has got elsewhere, in order; faults are left out.
+
+    Of a task of single answers; no example comes twice with the same attempt.
+    """
+    given = Given({(asked.example.id, asked.attempt): said for asked, said in turns})
+    asked = [prompt.but(rollouts=1) for prompt, _ in turns]
+    found = list(played(run.task, asked, given, block=max(len(asked), 1)))
+    run.tally.add("faults/given", sum(isinstance(outcome, Fault) for outcome in found))
+    places = {(prompt.example.id, prompt.attempt): n for n, prompt in enumerate(asked)}
+    rollouts = [outcome for outcome in found if isinstance(outcome, Rollout)]
+    return sorted(rollouts, key=lambda rollout: places[rollout.example.id, rollout.attempt])
+
+
+def by_example(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """One prompt an example: where a step asks one twice, it is asked as often in all."""
+    merged: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first = merged.get(prompt.example.id)
+        often = prompt.rollouts + (first.rollouts if first else 0)
+        merged[prompt.example.id] = (first or prompt).but(rollouts=often)
+    return list(merged.values())
+
+
+def paid(rollouts: Sequence[Rollout], run: Run) -> list[float]:
+    """What the scores of each are paid; what later reward stages add or take is not known yet."""
+    weights = paying(run.recipe).weights(run.task)
+    return [reward(rollout.verdict, weights) for rollout in rollouts]
+
+
+def solved(rollout: Rollout) -> bool:
+    """Whether an attempt succeeded, as the ledger counts it."""
+    return rollout.verdict.reason == "ok"

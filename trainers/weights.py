@@ -31,6 +31,27 @@ class MaskTruncated:
 
 
 @dataclass(frozen=True)
+class DropFlatGroups:
+    """Weight 0 for groups that were solved by every rollout, or by none.
+
+    A rollout solves its example where its verdict's reason is `ok`.
+    """
+
+    solved: bool = True
+    """Whether groups are dropped that every rollout solved."""
+    failed: bool = True
+    """Whether groups are dropped that no rollout solved."""
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """A rollout alone is a group of either kind."""
+        right = [[float(rollout.verdict.reason == "ok")] for rollout in batch.rollouts]
+        share = batch.peers().mean(torch.tensor(right, device=batch.weights.device))
+        flat = ((share == 1) & self.solved) | ((share == 0) & self.failed)
+        run.tally.put("groups/dropped", len(batch.group[flat[:, 0]].unique()))
+        return batch.but(weights=torch.where(flat, 0.0, batch.weights))
+
+
+@dataclass(frozen=True)
 class MeanOverRollouts:
     """Every rollout that has any weight counts the same, however long: mean_i (1/T_i) sum_t.
 
@@ -43,6 +64,24 @@ class MeanOverRollouts:
         alive = (total > 0).sum().clamp(min=1)
         share = torch.where(total > 0, batch.weights / total.clamp(min=1e-30), 0.0)
         return batch.but(weights=share / alive)
+
+
+@dataclass(frozen=True)
+class MeanOverGroups:
+    """Every group counts the same, in it every rollout, in that its weights decide.
+
+    Groups and rollouts without any weight are not counted. With groups of one size it is
+    MeanOverRollouts. Adds up to 1; to 0 where nothing has weight.
+    """
+
+    def __call__(self, batch: Batch, run: Run) -> Batch:
+        """Divide by the rollout's weights, by the rollouts of its group, by the groups."""
+        total = batch.weights.sum(1, keepdim=True)
+        alive = total > 0
+        groups = len(batch.group[alive[:, 0]].unique())
+        beside = batch.peers().sum(alive.float()).clamp(min=1)
+        share = torch.where(alive, batch.weights / total.clamp(min=1e-30), 0.0)
+        return batch.but(weights=share / (beside * max(groups, 1)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Text is data here, never code: only literals and calls of known stage classes ar
 from __future__ import annotations
 
 import ast
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,16 +22,25 @@ MODULES = ("samplers", "rollouts", "rewards", "advantages", "weights", "losses",
 
 
 def known(recipe: Recipe | None = None) -> dict[str, Callable[..., Any]]:
-    """Classes that a text may name: the shared stages, and those of a recipe's own module."""
+    """Classes that a text may name: the shared stages, and all of a recipe's own modules."""
     found: dict[str, Callable[..., Any]] = {"Recipe": Recipe, "AdamW": AdamW}
     for name in MODULES:
-        module = import_module(f"trainers.{name}")
-        for each in vars(module).values():
-            if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.__name__:
-                found[each.__name__] = each
+        found |= stages(import_module(f"trainers.{name}"))
     for part in _parts(recipe):
-        found[type(part).__name__] = type(part)
+        kind = type(part)
+        module = sys.modules.get(kind.__module__)
+        own = kind not in (Recipe, AdamW)
+        found |= stages(module) if module is not None and own else {kind.__name__: kind}
     return found
+
+
+def stages(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
+    """The dataclasses that a module defines, by name."""
+    return {
+        each.__name__: each
+        for each in vars(module).values()
+        if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.__name__
+    }
 
 
 class Unreadable(UsageError):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.commands import screen
 from harness.commands.opening import ModelOptions, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import UsageError
@@ -47,6 +52,8 @@ class Job:
     compiled: bool = False
     kernels: str = "torch"
     tf32: bool = False
+    warm_up: int = 0
+    """Supervised steps before training; 0 for none."""
 
     def described(self) -> dict[str, Any]:
         """Everything that was asked for, for people and for `--dry-run`; opens no model."""
@@ -85,6 +92,8 @@ class Job:
             "limit": plan.limit,
             "dev": [plan.dev_every, plan.dev_rollouts, plan.dev_limit],
             "positions": plan.positions,
+            **({"budget": str(plan.budget)} if plan.budget else {}),
+            **({"warm_up": self.warm_up} if self.warm_up else {}),
             "review": [self.packing, self.sharing, self.checkpointing],
             **({"processes": self.world.size} if self.world.size > 1 else {}),
             "examples": digest([example_digest(example) for example in examples]),
@@ -115,7 +124,8 @@ def named_models(pairs: Sequence[str]) -> dict[str, str]:
 def open_policies(job: Job) -> dict[str, Any]:
     """The learner as `solver`, and a model for each further role."""
     drawn = Sampling(seed=job.plan.seed)
-    policies: dict[str, Any] = {"solver": _learner(job, job.model, drawn)}
+    begins = _warmed(job) if job.warm_up else job.model
+    policies: dict[str, Any] = {"solver": _learner(job, begins, drawn)}
     for role, spec in job.roles.items():
         learns = role in job.recipe.roles
         opened = _learner(job, spec, drawn) if learns else None
@@ -126,6 +136,36 @@ def open_policies(job: Job) -> dict[str, Any]:
             f"{job.recipe.name} lets '{absent[0]}' learn too: give --role {absent[0]}=MODEL"
         )
     return policies
+
+
+def _warmed(job: Job) -> str:
+    """The model after its warm start, as a folder below `output`/warm; made where it is missing."""
+    from trainers.warm import WarmUp, warm_up
+
+    if job.world.size > 1:
+        raise UsageError("--warm-up needs one process: begin with it alone, then train on with all")
+    plain = replace(job, lora=0, plan=replace(job.plan, seed=0))
+    policy = _learner(plain, job.model, Sampling())
+    plan = WarmUp(steps=job.warm_up)
+    examples = [example_digest(example) for example in job.task.examples("train")]
+    asks = [job.task.name, job.task.version, examples, policy.describe(), asdict(plan)]
+    name = "".join(c if c.isalnum() else "-" for c in f"{job.task.name}-{job.model}")
+    folder = job.options.output / "warm" / f"{name[:80]}-{digest(asks)[:8]}"
+    if not folder.exists():
+        screen.say(f"warm start: {job.warm_up} supervised steps on the train split")
+        cost = warm_up(policy, job.task, plan)
+        screen.say(f"warm start: cost {cost:.3f} nats a token; kept in {folder}")
+        draft = Path(tempfile.mkdtemp(prefix=".warm-", dir=_made(folder.parent)))
+        policy.save(draft)
+        with contextlib.suppress(OSError):  # another run was faster, with the same weights
+            draft.rename(folder)
+        shutil.rmtree(draft, ignore_errors=True)
+    return f"text:{folder}"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:

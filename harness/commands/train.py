@@ -23,6 +23,13 @@ def run(
         Flag("--set", help="PATH=VALUE, as in samplers.rollouts=5 optimizer.lr=2e-6"),
     ] = None,
     steps: Annotated[int | None, Flag(min=1, help="optimizer steps; default: the recipe's")] = None,
+    budget: Annotated[
+        str | None,
+        Flag(help="what ends the run instead of steps: 20000rollouts, 2e6tokens or 600s"),
+    ] = None,
+    warm_up: Annotated[
+        int, Flag("--warm-up", min=0, help="supervised steps before, on what the task shows")
+    ] = 0,
     temperature: Annotated[float | None, Flag(help="of training; default: the recipe's")] = None,
     max_tokens: Annotated[int | None, Flag("--max-tokens", "--max-new-tokens", min=1)] = None,
     limit: Annotated[int | None, Flag("--limit", "-L", min=1, help="the first N examples")] = None,
@@ -83,6 +90,9 @@ def run(
     output: Annotated[Path, Flag("--output-dir", "-o")] = Path("results"),
     fresh: Annotated[bool, Flag("--fresh", help="begin anew, whatever is there")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be done")] = False,
+    sweep: Annotated[
+        bool, Flag("--sweep", help="many such runs: see `harness train --sweep --help`")
+    ] = False,
     as_json: Annotated[bool, Flag("--json", help="machine-readable result")] = False,
 ) -> None:
     """Let a model learn a task; the same command again goes on where it stopped."""
@@ -94,6 +104,7 @@ def run(
     need("torch", "train", "training")
     boxing.choose(sandbox, cache=verdict_cache)
     from harness.commands import jobs, training
+    from trainers.budget import Budget
     from trainers.loop import Plan
     from trainers.world import joined
     from trainers.written import change
@@ -105,6 +116,8 @@ def run(
     with joined() as world:
         found = change(registry.recipe(recipe), settings or ())
         given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
+        ends = Budget.of(budget) if budget else None
+        found = ends.stretched(found) if ends else found
         found = found.but(**{key: value for key, value in given.items() if value is not None})
         job = jobs.Job(
             task=registry.task(task),
@@ -122,6 +135,7 @@ def run(
                 keep_best=keep_best,
                 positions=positions,
                 report_to=tuple(report_to or ()),
+                budget=ends,
             ),
             options=ModelOptions(
                 dtype=dtype,
@@ -142,6 +156,7 @@ def run(
             compiled=compiled,
             kernels=kernels,
             tf32=tf32,
+            warm_up=warm_up,
         )
         if dry_run:
             if world.first:

@@ -144,7 +144,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
         "task": job.task.name,
         "recipe": job.recipe.name,
         "model": job.model,
-        "steps": job.recipe.steps,
+        "steps": int(steps[-1]["step"]),
         "first": steps[0],
         "last": steps[-1],
         "dev_first": dev[0] if dev else {},

@@ -6,7 +6,7 @@
 
 Sides: ours (`--dtype bfloat16`, else by default), lean (ours with `--checkpointing`), trl (as it
 is on a processor: weights in float32, autocast to bfloat16, checkpointing) and trl_best (weights in
-bfloat16, the best setting found). Each side is a process of its own and waits between its steps; a
+bfloat16, and the settings of threads and pages that our command line makes: the best found). Each side is a process of its own and waits between its steps; a
 round is one step of each, in an order that turns. All have the same checkpoint, prompts, reward,
 seed, number of threads and lengths of answers (see `trainer_sides.py`). The first two rounds warm
 up and are not counted. Every measured step is appended to results/bench_trainer.jsonl, so that a
@@ -32,6 +32,7 @@ from typing import IO, Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from harness.commands import THREADS  # noqa: E402
 from tests.bench.trainer_sides import WORKLOADS  # noqa: E402
 
 LINES = ROOT / "results" / "bench_trainer.jsonl"
@@ -53,11 +54,14 @@ class Side:
 
     def __post_init__(self) -> None:
         environment = {
+            **THREADS,
             **os.environ,
             "OMP_NUM_THREADS": str(self.threads),
-            "OMP_WAIT_POLICY": "passive",  # waiting sides must not spin; for all alike
             "HF_HUB_OFFLINE": "1",
         }
+        if self.name == "trl":  # as its users start it
+            for name in THREADS:
+                environment.pop(name, None)
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the side)
         self.process = subprocess.Popen(
             [

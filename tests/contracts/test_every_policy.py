@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_review_after_answer_gives_the_sampled_logprobs(opened: Opener, temperat
         assert live.mask[row].tolist() == [column < steps for column in range(live.mask.shape[1])]
         assert_allclose(live.logprobs[row, :steps], rollout.completion.logprobs, atol=1e-4)
     assert bool((live.entropy[live.mask] > 0).all())
+
+
+def test_equal_beginnings_have_equal_choices_and_padding_has_none(opened: Opener):
+    policy = opened(SAMPLING)
+    rollouts = attempted(policy, prompts(2))
+    taken = policy.choices(rollouts)
+    assert taken.shape == policy.decided(rollouts).shape
+    for row, rollout in enumerate(rollouts):
+        steps = rollout.completion.steps
+        assert bool((taken[row, :steps] >= 0).all())
+        assert bool((taken[row, steps:] == -1).all())
+        for other, told in enumerate(rollouts):
+            same = rollout.completion.pieces == told.completion.pieces
+            assert same or taken[row].tolist() != taken[other].tolist()
+    (branch,) = policy.resume(rollouts[0], 3)
+    went_on = replace(rollouts[0], turns=((rollouts[0].prompt, branch),))
+    assert policy.choices([went_on])[0, :3].tolist() == taken[0, :3].tolist()
 
 
 def test_resume_at_0_is_answer(opened: Opener):
@@ -252,3 +270,24 @@ def test_a_failed_rollout_among_others_is_masked(opened: Opener):
         live = policy.review([rollouts[0], failed, rollouts[1]])
     assert not live.mask[1].any()
     assert live.mask[2].sum() == rollouts[1].steps
+
+
+def test_many_resumed_at_once_are_what_each_is_alone(opened: Opener):
+    policy = opened(SAMPLING)
+    found = attempted(policy, prompts(3))
+    cuts = [
+        (rollout, min(number, rollout.completion.steps)) for number, rollout in enumerate(found)
+    ]
+    together = policy.resume_all(cuts)
+    alone = [policy.resume(rollout, step)[0] for rollout, step in cuts]
+    assert [told(each) for each in together] == [told(each) for each in alone]
+
+
+def test_a_budget_bounds_what_is_drawn_after_what_was_inserted(opened: Opener):
+    policy = opened(Sampling(max_tokens=12, seed=3, temperature=1.5))
+    (rollout, *_) = attempted(policy, prompts(1))
+    (branch,) = policy.resume_all([(rollout, 2)], insert=" 7+7 ", budget=3)
+    again = Rollout(((rollout.prompt, branch),), Verdict({}), "")
+    own = policy.decided([again])[0]
+    assert int(own[int((~own).nonzero()[-1]) + 1 :].sum()) <= 3
+    assert policy.resume_all([]) == []

@@ -37,6 +37,7 @@ WIDE: dict[str, str] = {
     "harness/metrics.py mean_where": "the optional fields of Metric",
     "harness/metrics.py ratio": "the optional fields of Metric",
     "harness/play.py play": "what is played, by whom, and three settings that change no number",
+    "leaderboards/recipe_sheets.py _sheet": "the fields of a sheet, and what orders its rows",
     "trainers/text/decode.py decode": "what is drawn and how, and where its steps are recorded",
     "trainers/text/attention.py attend": "queries, keys and values are one thing in three",
     "trainers/text/attention.py _two_products": "queries, keys and values are one thing in three",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, permutation_test, ttest_rel
 
-from harness.comparing import compare, holm
+from harness.comparing import compare, holm, permuted
 from harness.errors import DataError
 
 
@@ -127,3 +127,33 @@ def test_the_dust_of_rounding_is_no_difference():
     b = {"one": 0.3, "two": 0.9, "three": 0.3}
     found = compare(a, b)
     assert (found.difference, found.needed) == (0.0, None)
+
+
+def test_splits_of_two_samples_by_hand():
+    assert permuted([1.0, 2.0], [3.0, 4.0]) == pytest.approx(2 / 6)
+    assert permuted([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]) == pytest.approx(2 / 20)
+    assert permuted([1.0, 1.0], [1.0, 1.0]) == 1.0
+    low, high = [0.1 + 0.01 * n for n in range(8)], [0.5 + 0.01 * n for n in range(8)]
+    assert permuted(low, high) == pytest.approx(2 / 12870)
+
+
+def test_splits_agree_with_scipy_and_drawn_ones_are_near():
+    rng = np.random.default_rng(0)
+    for size, most, slack in ((6, 924, 1e-9), (20, 9_999, 0.02)):
+        a, b = rng.normal(0, 1, size).tolist(), rng.normal(0.8, 1, size).tolist()
+        told = permutation_test(
+            (a, b), lambda x, y: np.mean(x) - np.mean(y), n_resamples=most, vectorized=False
+        )
+        assert permuted(a, b) == pytest.approx(told.pvalue, abs=slack)
+
+
+@pytest.mark.parametrize(("a", "b"), [([], [1.0]), ([1.0], []), ([float("nan")], [1.0])])
+def test_what_cannot_be_split_is_refused(a: list[float], b: list[float]):
+    with pytest.raises(DataError):
+        permuted(a, b)
+
+
+def test_few_clusters_are_tried_in_every_pattern():
+    a = {str(n): x for n, x in enumerate([0.31, 0.4271, 0.5937])}
+    found = compare(a, dict.fromkeys(a, 0.0))
+    assert (found.p, found.method) == (0.25, "exact sign flips")

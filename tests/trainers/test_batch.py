@@ -1,5 +1,7 @@
 """Groups of any size, and micro-batches that lose nothing."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,3 +101,22 @@ def test_a_score_that_some_verdicts_lack_is_nan_there(missing: str):
     scores = Batch.of([more, batch.rollouts[1]], batch.mask).scores
     assert scores[missing][0] == pytest.approx(0.3)
     assert scores[missing][1].isnan()
+
+
+def test_a_group_s_log_sum_of_exps_leaves_out_what_is_nothing():
+    x = torch.tensor([[800.0], [801.0], [-torch.inf], [-torch.inf], [0.5]], requires_grad=True)
+    peers = Peers(torch.tensor([4, 4, 4, 1, 2]))
+    found = peers.logsumexp(x)
+    large = 801 + math.log1p(math.exp(-1))
+    assert found[:, 0].tolist() == pytest.approx([large] * 3 + [0.0, 0.5])
+    found[torch.tensor([0, 3, 4])].sum().backward()
+    assert x.grad is not None
+    share = 1 / (1 + math.e)
+    assert x.grad[:, 0].tolist() == pytest.approx([share, 1 - share, 0, 0, 1])
+
+
+def test_ties_share_their_places():
+    peers = Peers(torch.tensor([7, 7, 7, 3, 7]))
+    x = torch.tensor([[0.5], [0.1], [0.5], [9.0], [0.2]])
+    assert peers.rank(x)[:, 0].tolist() == [2.5, 0, 2.5, 0, 1]
+    assert peers.rank(x, ties=0.15)[:, 0].tolist() == [2.5, 0.5, 2.5, 0, 0.5]

@@ -154,7 +154,7 @@ def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("room", "shared", "wanted"),
-    [(10**12, 10, 512), (10**12, 500, 1024), (0, 500, 64), (10**6, 500, 256)],
+    [(10**12, 10, 1024), (10**12, 700, 2048), (0, 700, 64), (10**6, 700, 256)],
 )
 def test_the_budget_is_a_power_of_two_within_the_free_memory(
     room: int, shared: int, wanted: int, monkeypatch: pytest.MonkeyPatch

@@ -23,15 +23,16 @@ from harness.journal import Journal
 from harness.models import Sampling
 from harness.types import Rollout
 from tests.trainer_builders import digits
+from trainers.advantages import CenterByMean
 from trainers.launch import launch
 from trainers.loop import Plan, Training
-from trainers.losses import Clipped, KLToReference
+from trainers.losses import Clipped, Discriminate, KLBarrier, KLToReference
 from trainers.policies.text import open_text
 from trainers.recipe import AdamW, Recipe
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.samplers import Uniform
 from trainers.text.settings import LoRA
-from trainers.weights import MeanOverSteps
+from trainers.weights import MeanOverGroups, MeanOverSteps
 from trainers.world import ALONE, World, joined
 
 SHORT = GRPO.but(
@@ -42,6 +43,14 @@ SHORT = GRPO.but(
     max_tokens=6,
 )
 REFERENCE = SHORT.but(losses=(Clipped(), KLToReference(0.04)), weights=(MeanOverSteps(),))
+BOUND = SHORT.but(
+    steps=2,
+    advantages=(CenterByMean(),),
+    weights=(MeanOverGroups(),),
+    losses=(Discriminate(), KLBarrier()),
+    whole_groups=True,
+)
+"""Its second update needs a number of the whole batch."""
 CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
@@ -118,6 +127,7 @@ def equal(folder: Path, world: World) -> None:
     same_run(folder / "b", world, REFERENCE, positions=30)
     same_run(folder / "c", world, SHORT.but(steps=2), adapter=LoRA(rank=4))
     same_run(folder / "d", world, SHORT.but(samplers=Uniform(prompts=1, rollouts=3)))
+    same_run(folder / "e", world, BOUND, positions=30)
 
 
 def spread(folder: Path, world: World) -> None:
@@ -125,6 +135,7 @@ def spread(folder: Path, world: World) -> None:
     same_run(folder / "b", world, REFERENCE, positions=30, checkpointing=True, sharding="fsdp")
     same_run(folder / "c", world, SHORT.but(steps=2), adapter=LoRA(rank=4), sharding="fsdp")
     same_run(folder / "d", world, SHORT.but(samplers=Uniform(1, 3)), sharding="fsdp")
+    same_run(folder / "e", world, BOUND, positions=30, sharding="fsdp")
 
 
 def continued(folder: Path, world: World) -> None:

@@ -20,7 +20,14 @@ from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.rewards import WeighScores, paid_scores, reward, totals
 from trainers.rollouts import HintOnFailure
 from trainers.samplers import Uniform
-from trainers.weights import MaskTruncated, MeanOverLength, MeanOverRollouts, MeanOverSteps
+from trainers.weights import (
+    DropFlatGroups,
+    MaskTruncated,
+    MeanOverGroups,
+    MeanOverLength,
+    MeanOverRollouts,
+    MeanOverSteps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +246,32 @@ def test_hints_only_where_all_failed():
     assert asked[1] == [(ids[0], 2, ("it is small",)), (ids[2], 2, ("it is small",))]
     assert len(found) == 6
     assert {r.example.id for r in found if r.prompt.hints} == {ids[0], ids[2]}
+
+
+def test_groups_count_alike_whatever_their_sizes_and_lengths(run: Run):
+    batch = judged([1.0, 0.0, 0.0], [1.0], [0.0], steps=[1, 2, 4, 3, 2])
+    batch = batch.but(weights=batch.weights * tensor([[1.0], [1], [0], [1], [0]]))
+    found = MeanOverGroups()(batch, run).weights
+    assert_close(found.sum(1), tensor([0.25, 0.25, 0, 0.5, 0]))
+    assert_close(found[1, :2], tensor([0.125, 0.125]))
+    equal = judged([1.0, 0.0], [1.0, 0.5], steps=[1, 2, 3, 1])
+    assert_close(MeanOverGroups()(equal, run).weights, MeanOverRollouts()(equal, run).weights)
+    nothing = equal.but(weights=torch.zeros_like(equal.weights))
+    assert MeanOverGroups()(nothing, run).weights.abs().max().item() == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "kept"),
+    [
+        (DropFlatGroups(), [False, False, True]),
+        (DropFlatGroups(failed=False), [False, True, True]),
+        (DropFlatGroups(solved=False), [True, False, True]),
+    ],
+)
+def test_flat_groups_are_told_by_their_verdicts(run: Run, stage: DropFlatGroups, kept: list[bool]):
+    batch = judged([1.0, 1.0], [0.3, 0.0], [1.0, 0.3])
+    found = stage(batch, run).weights.sum(1) > 0
+    assert found.tolist() == [keep for keep in kept for _ in range(2)]
 
 
 def test_a_batch_before_any_stage_counts_every_decision():

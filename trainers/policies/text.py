@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
@@ -153,35 +153,56 @@ class TextPolicy:
 
         Inserted tokens do not count against the budget, only against the context.
         """
-        prompt, completion = rollout.turns[-1]
-        said = self._said(prompt, completion)
-        if not 0 <= step <= len(said.ids):
-            raise UsageError(f"resume at step {step} of a completion of {len(said.ids)} steps")
+        cuts = [(rollout, step, number) for number in range(rollouts)]
+        return self._resumed(cuts, insert, None, explore=explore)
+
+    def resume_all(
+        self,
+        cuts: Sequence[tuple[Rollout, int]],
+        *,
+        insert: str | None = None,
+        budget: int | None = None,
+    ) -> list[Completion]:
+        """Many rollouts, each from a step of its own; see `trainers.policy.Policy`."""
+        return self._resumed([(*cut, 0) for cut in cuts], insert, budget, explore=True)
+
+    def _resumed(
+        self,
+        cuts: Sequence[tuple[Rollout, int, int]],
+        insert: str | None,
+        budget: int | None,
+        *,
+        explore: bool,
+    ) -> list[Completion]:
+        """Continuations of (rollout, step, number), drawn together."""
         sampling = self.sampling if explore else replace(self.sampling, temperature=0.0)
-        begun = _begun(said, completion, step, self.chat.encode(insert) if insert else [])
-        if not explore:
-            begun = replace(begun, logprobs=None)
-        over = bool(begun.ids) and begun.ids[-1] in self.loaded.ends
-        room = self.chat.context - len(said.prompt) - len(begun.ids)
-        budget = min(sampling.max_tokens - step, room)
-        if over or budget < 1:
-            only = self._completion(prompt, said.prompt, begun, Drawn(ended=over))
-            return [only] * rollouts
-        jobs = [
-            Job(
-                number,
-                (*said.prompt, *begun.ids),
-                budget,
-                _branch(sampling.seed, prompt, begun, number),
-                Stop(self.chat.tokenizer, sampling.stop, begun.ids) if sampling.stop else None,
-            )
-            for number in range(rollouts)
-        ]
+        added = self.chat.encode(insert) if insert else []
+        starts: list[tuple[Prompt, Sequence[int], Begun]] = []
+        found: dict[int, Drawn] = {}
+        jobs: list[Job] = []
+        for place, (rollout, step, number) in enumerate(cuts):
+            prompt, completion = rollout.turns[-1]
+            said = self._said(prompt, completion)
+            if not 0 <= step <= len(said.ids):
+                raise UsageError(f"resume at step {step} of a completion of {len(said.ids)} steps")
+            begun = _begun(said, completion, step, added)
+            ids = (*said.prompt, *begun.ids)
+            over = bool(begun.ids) and begun.ids[-1] in self.loaded.ends
+            most = sampling.max_tokens - step if budget is None else budget
+            room = min(most, self.chat.context - len(ids))
+            told = begun if explore else replace(begun, logprobs=None)
+            starts.append((prompt, said.prompt, told))
+            if over or room < 1:
+                found[place] = Drawn(ended=over)
+                continue
+            chance = _branch(sampling.seed, prompt, begun, number)
+            stop = Stop(self.chat.tokenizer, sampling.stop, begun.ids) if sampling.stop else None
+            jobs.append(Job(place, ids, room, chance, stop))
         mine = jobs[self.world.rank :: self.world.size]
         drawn = {job.number: asdict(drawn) for job, drawn in self._decode(mine, sampling)}
         self.finish()
-        found = {n: Drawn(**each) for n, each in self.world.share(drawn).items()}
-        return [self._completion(prompt, said.prompt, begun, found[n]) for n in range(rollouts)]
+        found |= {n: Drawn(**each) for n, each in self.world.share(drawn).items()}
+        return [self._completion(*start, found[n]) for n, start in enumerate(starts)]
 
     def spell(self, prompt: Prompt, output: str) -> Completion:
         """The steps that this policy would have to take to say that; for experts' answers."""
@@ -238,6 +259,8 @@ class TextPolicy:
 
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """Log-probabilities of exactly the tokens that were said; see `trainers.policy.Policy`."""
+        if torch.is_grad_enabled():
+            self._engine.rest()
         said = [[self._said(*turn) for turn in rollout.turns] for rollout in rollouts]
         if temperature is not None:
             said = [[replace(turn, temperature=temperature) for turn in turns] for turns in said]
@@ -251,6 +274,19 @@ class TextPolicy:
         for row, kept in enumerate(own):
             mask[row, : len(kept)] = torch.tensor(kept, dtype=torch.bool)
         return mask.to(self.model.device)
+
+    def choices(self, rollouts: Sequence[Rollout]) -> Int[Tensor, "N T"]:
+        """Token ids of all turns, ends included; see `trainers.policy.Policy`."""
+        ids = [[token for turn in r.turns for token in self._taken(*turn)] for r in rollouts]
+        table = np.full((len(ids), max(map(len, ids), default=0)), -1, np.int64)
+        for row, taken in enumerate(ids):
+            table[row, : len(taken)] = taken
+        return torch.from_numpy(table).to(self.model.device)
+
+    def _taken(self, prompt: Prompt, completion: Completion) -> Sequence[int]:
+        """Tokens of a turn, whatever was read before them."""
+        ids = completion.trace.get("ids")
+        return self._said(prompt, completion).ids if ids is None else ids
 
     def size(self, rollout: Rollout) -> int:
         """Tokens that a review of this rollout reads."""

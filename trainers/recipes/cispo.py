@@ -17,7 +17,7 @@ from trainers.weights import MeanOverSteps
 
 RECIPE = GRPO.but(
     name="cispo",
-    home="drills/digit",
+    home="ladders/graded",
     paper="arXiv:2506.13585",
     weights=(MeanOverSteps(),),
     losses=(CappedReinforce(floor=0.0, cap=5.0),),

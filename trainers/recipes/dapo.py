@@ -25,7 +25,7 @@ from trainers.weights import MeanOverSteps
 
 RECIPE = GRPO.but(
     name="dapo",
-    home="drills/digit",
+    home="ladders/graded",
     paper="arXiv:2503.14476",
     rollouts=(RefillFlatGroups(rounds=10),),
     rewards=(*GRPO.rewards, PenalizeOverlong(share=0.2, penalty=0.5)),

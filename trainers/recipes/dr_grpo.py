@@ -17,7 +17,7 @@ from trainers.weights import MeanOverLength
 
 RECIPE = GRPO.but(
     name="dr_grpo",
-    home="drills/digit",
+    home="ladders/graded",
     paper="arXiv:2503.20783",
     advantages=(CenterByMean(),),
     weights=(MeanOverLength(),),

@@ -24,7 +24,7 @@ from trainers.weights import MeanOverRollouts
 
 RECIPE = Recipe(
     name="grpo",
-    home="mathqa/arith1",
+    home="ladders/graded",
     paper="arXiv:2402.03300",
     samplers=Uniform(prompts=8, rollouts=8),
     rewards=(WeighScores(),),

@@ -16,7 +16,7 @@ from trainers.recipes.grpo import RECIPE as GRPO
 
 RECIPE = GRPO.but(
     name="gspo",
-    home="drills/digit",
+    home="ladders/graded",
     paper="arXiv:2507.18071",
     losses=(ClippedSequence(low=3e-4, high=4e-4, ratio="geometric"),),
 )

@@ -19,7 +19,7 @@ from trainers.recipes.grpo import RECIPE as GRPO
 
 RECIPE = GRPO.but(
     name="rloo",
-    home="drills/digit",
+    home="ladders/graded",
     paper="arXiv:2402.14740",
     advantages=(CenterByOthers(),),
     losses=(ClippedSequence(low=0.2, high=0.2, ratio="product"),),

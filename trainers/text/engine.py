@@ -82,18 +82,24 @@ class TorchEngine:
             frames = self.frames
             yield from decode(self.model, jobs, sampling, rows=rows, ends=ends, frames=frames)
             return
-        if not self.copied and self.stamp != self._stamp():
-            self.refresh()  # the weights themselves answer, as they are now
+        stale = not self.copied and self.stamp != self._stamp()
+        if stale or self.fused.resting:
+            self.fused.renew()
+            self.stamp = self._stamp()
         limits = Limits(rows, self.settings.batch_tokens)
         yield from Stream(self.fused, jobs, sampling, ends).run(limits)
 
     def refresh(self) -> None:
-        """Take over the weights as they are now."""
+        """Answer with the weights as they are now; a fused copy is made when it is asked."""
         if self.fused is None:
             weights.renew(self.model, self.loaded.model)
         else:
-            self.fused.renew()
-            self.stamp = self._stamp()
+            self.fused.rest()
+
+    def rest(self) -> None:
+        """Let a fused copy go: it is made again sooner than memory is found for it beside slopes."""
+        if self.fused is not None:
+            self.fused.rest()
 
     def _stamp(self) -> list[int]:
         """Changes whenever a weight was changed or exchanged."""

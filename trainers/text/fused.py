@@ -111,11 +111,24 @@ class Fused:
         )
         self.scaling = float(first.scaling)
         self.eps = float(config.rms_norm_eps)
+        self.layers: list[Layer] = []
         self.renew()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the weights were let go."""
+        return not self.layers
+
+    def rest(self) -> None:
+        """Let go of the weights, until they are renewed."""
+        if not self.resting:
+            self.layers = []
+            del self.embedding, self.norm, self.head
 
     @torch.inference_mode()
     def renew(self) -> None:
         """Take over the weights of the model as they are now."""
+        self.rest()  # two copies at once would be the largest thing in memory
         decoder: Any = self.model.get_decoder()
         head: Any = self.model.get_output_embeddings()
         self.embedding = self._cast(merged(decoder.embed_tokens, "weight"))
@@ -127,7 +140,9 @@ class Fused:
     @property
     def kernels(self) -> str:
         """What multiplies."""
-        return "fused, packed by oneDNN" if self.head.packed else "fused"
+        shape = self.shape
+        packed = packs(torch.empty(0, dtype=shape.dtype, device=shape.device))
+        return "fused, packed by oneDNN" if packed else "fused"
 
     def _layer(self, layer: Any) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp

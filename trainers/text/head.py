@@ -88,9 +88,11 @@ class _Judged(torch.autograd.Function):
                 slopes[inside] = slope.div_(temperatures[part, None])
             to_hidden[whole] = (slopes @ matrix).to(hidden.dtype)
             if ctx.needs_input_grad[1]:
-                to_weight = torch.zeros_like(weight) if to_weight is None else to_weight
+                first = to_weight is None
+                to_weight = torch.empty_like(weight) if to_weight is None else to_weight
                 for rows in _parts(0, len(weight), ROWS):
-                    to_weight[rows] += slopes[:, rows].t() @ read
+                    product = slopes[:, rows].t() @ read
+                    to_weight[rows] = product if first else to_weight[rows].add_(product)
         return to_hidden, to_weight, None, None, None
 
 

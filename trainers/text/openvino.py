@@ -140,6 +140,9 @@ class OpenvinoEngine:
             "train with engine='torch'"
         )
 
+    def rest(self) -> None:
+        """Nothing: what it read is not read again."""
+
     def describe(self) -> Mapping[str, Any]:
         """Engine, version, precision."""
         import openvino_genai as genai
