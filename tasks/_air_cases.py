@@ -52,7 +52,7 @@ class Periods:
         dev = within & (block % DEV_EVERY == DEV_EVERY - 2)
         near = np.convolve(dev, np.ones(2 * EMBARGO + 1), "same") > 0
         found[within & ~near & (day <= end - EMBARGO)] = "train"
-        found[dev] = "dev"
+        found[dev & (day <= end - EMBARGO)] = "dev"
         found[(day >= _offset(self.test[0], first)) & (day <= _offset(self.test[1], first))] = (
             "test"
         )

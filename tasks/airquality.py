@@ -15,6 +15,10 @@ Metric   pss (POD - pofd) over all leads, then pod, far_ratio, pofd, csi, f1, bi
          of four classes; all again @48h to @120h. Numeric: mae, and for several rollouts (an
          ensemble) crps and brier. Intervals resample blocks of 5 days.
 Paper    FAKER-Air, arXiv 2511.22169, whose "FAR" is `pofd` here; measures of WMO/WWRP.
+Answers  Classes are good, moderate, bad, very bad: PM2.5 up to 15, 35, 75 ug/m3, PM10 up to 30, 80,
+         150. The event is bad or worse; `+event=75` after a member's name takes very bad alone
+         (PM2.5 > 75), and `+pollutant=PM10` the other pollutant. Forecasters that ship:
+         persistence, climatology, always, never.
 Members  world          two stations of the generated atmosphere; arrays in, array out
          world_text     the same in words: JSON with a class for each lead
          aotizhongxin   a city station in Beijing
@@ -23,11 +27,6 @@ Members  world          two stations of the generated atmosphere; arrays in, arr
          beijing        the three stations together
          embassy        the US embassy's station in Beijing
          text           aotizhongxin in words: JSON with a class for each lead
-
-Classes are good, moderate, bad, very bad: PM2.5 up to 15, 35, 75 ug/m3, PM10 up to 30, 80, 150. The
-event is bad or worse; `+event=75` after a member's name takes very bad alone (PM2.5 > 75), and
-`+pollutant=PM10` the other pollutant. Forecasters that ship: persistence, climatology, always,
-never.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ Scores   kge_2012, kge_2009 in [-10, 1] (lower ones are -10, as is no answer), a
 Metric   Medians over gauges of kge_2012 (the headline) and the others; pod, far_ratio, csi and bias
          of wet days, pooled. Units are mm/day. The mean of the observations has a KGE of -0.414.
 Paper    MSWEP V3; Kling et al. 2012 and Gupta et al. 2009 for the two forms.
+Answers  An answer is one number a day, in mm. Baselines that ship: persistence and climatology
+         (noaa), from_STATION and mean_of_others (beijing), product_1 to product_3, stack (fitted on
+         the training gauges) and corrected (the stack, corrected by nearby gauges, never by the
+         gauge itself).
 Members  world          estimate unseen gauges from three products and gauges nearby
          world_blocked  the same where all training gauges lie elsewhere
          noaa           tomorrow's rain from today's and the season
          beijing        estimate one gauge from the two others and its own weather
-
-An answer is one number a day, in mm. Baselines that ship: persistence and climatology (noaa),
-from_STATION and mean_of_others (beijing), product_1 to product_3, stack (fitted on the training
-gauges) and corrected (the stack, corrected by nearby gauges, never by the gauge itself).
 """
 
 from __future__ import annotations
