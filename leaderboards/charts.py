@@ -85,11 +85,13 @@ def pass_curves(found: Iterable[Ranking]) -> list[Chart]:
 
 def _pass_line(records: Sequence[Record]) -> Line:
     points = sorted((int(r.metric.rpartition("@")[2]), r) for r in records if r.value == r.value)
+    bounds = _interval([r for _, r in points])
     return Line(
         name=row_name(records[0]),
         x=tuple(float(k) for k, _ in points),
         y=tuple(r.value for _, r in points),
-        **_interval([r for _, r in points]),
+        low=bounds.get("low", ()),
+        high=bounds.get("high", ()),
     )
 
 

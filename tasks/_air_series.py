@@ -159,9 +159,8 @@ def _numbers(cells: Any, channel: str, faults: Counter[str]) -> Floats:
 
     text = cells.str.strip()
     empty = text.str.lower().isin(["", "na", "nan", "null", "none"])
-    values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(
-        np.float64, na_value=np.nan
-    )
+    read: Any = pd.to_numeric(text.where(~empty), errors="coerce")
+    values: Floats = read.to_numpy(np.float64, na_value=np.nan)
     faults[f"unreadable cells of {channel}"] += int((np.isnan(values) & ~empty.to_numpy()).sum())
     faults[f"infinite values of {channel}"] += int(np.isinf(values).sum())
     values = np.where(np.isinf(values), np.nan, values)

@@ -45,7 +45,7 @@ from tasks._air_judging import metrics, verify
 from tasks._air_models import MODELS
 from tasks._air_series import Series, read_series
 from tasks._air_text import prompt as text_prompt
-from tasks._coding_settings import named, parted
+from tasks._settings import named, parted
 
 __all__ = ["MODELS", "TASKS", "open_member"]
 

@@ -195,8 +195,13 @@ def _split_of(member: str) -> dict[str, Split]:
         order = np.argsort(world.place[:, 0])
     else:
         order = np.random.default_rng(3).permutation(count)
-    kinds: list[Split] = ["train"] * (count // 2) + ["dev"] * (count // 10)
-    kinds += ["test"] * (count - len(kinds))
+    taught, tuned = count // 2, count // 10
+    shares: tuple[tuple[Split, int], ...] = (
+        ("train", taught),
+        ("dev", tuned),
+        ("test", count - taught - tuned),
+    )
+    kinds: list[Split] = [kind for kind, often in shares for _ in range(often)]
     return {f"gauge{gauge:02}": kind for gauge, kind in zip(order, kinds, strict=True)}
 
 
@@ -214,7 +219,7 @@ def _noaa() -> Gauges:
         raise DataError(f"{path} does not have the columns location, date, ...: {error}") from error
     found: dict[str, tuple[dict[str, Any], Floats]] = {}
     for place, group in groups:
-        daily = group.set_index("date")["precipitation"].sort_index().asfreq("D")
+        daily: Any = group.set_index("date")["precipitation"].sort_index().asfreq("D")
         past = daily[:"2014"]
         season = past.groupby(past.index.day_of_year).mean()
         season = season.rolling(31, center=True, min_periods=1).mean()
@@ -302,7 +307,7 @@ def _stack(task: Task) -> Floats:
     x = [_features(columns_of(task.prompt(e).messages[0].content)) for e in taught]
     features, rains = np.concatenate(x), np.concatenate([np.array(e.target) for e in taught])
     ridge = 1e-3 * len(features) * np.eye(features.shape[1])
-    return np.linalg.solve(features.T @ features + ridge, features.T @ rains)
+    return np.linalg.solve(features.T @ features + ridge, features.T @ rains).astype(np.float64)
 
 
 def _stacked(weights: Floats, told: Mapping[str, Floats]) -> Floats:

@@ -89,11 +89,12 @@ def draw(cases: Any, name: str, folder: Path) -> list[str]:
         shown = sorted((n for n in rows if cases.lead[n] == first), key=cases.target)
         if not shown or min(cases.observed[n] for n in shown) < 0:
             continue  # told in words: there is no series
-        said = np.array([cases.forecast[n] for n in shown])
+        said = np.array([cases.forecast[n] for n in shown], np.float64)
+        said[said < 0] = np.nan
         written += pictures.alarms(
             [str(cases.target(n)) for n in shown],
             np.array([cases.observed[n] for n in shown]),
-            np.where(said < 0, np.nan, said),
+            said,
             EDGES[cases.pollutant][cases.event - 1],
             folder / f"alarms-{station}",
         )

@@ -150,7 +150,7 @@ def crowd(models: int, tasks: int, examples: int, seed: int = 2) -> list[Record]
 
 
 def cost(models: int, tasks: int, examples: int) -> tuple[float, float]:
-    """Processor seconds that ranking a crowd takes, and the GiB that it adds; in a fresh process."""
+    """Processor seconds that ranking a crowd takes, and GiB that it adds; in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         return fresh.submit(_cost, models, tasks, examples).result()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
@@ -75,6 +75,10 @@ def _settings(path: Path) -> ForecastSettings:
         raise ModelError(f"{path / SETTINGS} cannot be read: {error}") from error
 
 
+Noise = Callable[[int], NDArray[np.float32]]
+"""Leads to standard normal numbers (L,)."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """A turn's steps: what was drawn, at which temperature."""
@@ -105,8 +109,9 @@ class ForecastPolicy:
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """One forecast a prompt; see `harness.models.Model`."""
         noise = [partial(self._draw, prompt) for prompt in prompts]
-        yield from enumerate(self._forecast(prompts, [Taken(np.zeros(0, np.float32))] * len(noise),
-                                            noise, explore=True))  # fmt: skip
+        begun = [Taken(np.zeros(0, np.float32))] * len(noise)
+        most = [self.sampling.max_tokens] * len(noise)
+        yield from enumerate(self._forecast(prompts, begun, noise, explore=True, most=most))
 
     def resume(
         self,
@@ -118,19 +123,45 @@ class ForecastPolicy:
         explore: bool = True,
     ) -> list[Completion]:
         """Go on from lead number `step`; see `trainers.policy.Policy`."""
-        prompt, completion = rollout.turns[-1]
-        taken = self._taken(prompt, completion)
+        cuts = [(rollout, step, number) for number in range(rollouts)]
+        return self._resumed(cuts, insert, None, explore=explore)
+
+    def resume_all(
+        self,
+        cuts: Sequence[tuple[Rollout, int]],
+        *,
+        insert: str | None = None,
+        budget: int | None = None,
+    ) -> list[Completion]:
+        """Many forecasts, each from a lead of its own; see `trainers.policy.Policy`."""
+        return self._resumed([(*cut, 0) for cut in cuts], insert, budget, explore=True)
+
+    def _resumed(
+        self,
+        cuts: Sequence[tuple[Rollout, int, int]],
+        insert: str | None,
+        budget: int | None,
+        *,
+        explore: bool,
+    ) -> list[Completion]:
+        """Continuations of (rollout, step, number), drawn together."""
         if insert:
             raise UsageError("a forecast is made of numbers: no text can be inserted into it")
-        if not 0 <= step <= len(taken.z):
-            raise UsageError(f"resume at step {step} of a forecast of {len(taken.z)} leads")
-        begun = replace(taken, z=taken.z[:step])
-        later = [prompt.but(attempt=prompt.attempt + number) for number in range(rollouts)]
-        if step == 0:
-            noise = [partial(self._draw, each) for each in later]
-        else:
-            noise = [partial(self._branch, prompt, step, number) for number in range(rollouts)]
-        return self._forecast(later, [begun] * rollouts, noise, explore=explore)
+        later: list[Prompt] = []
+        begun: list[Taken] = []
+        noise: list[Noise] = []
+        most: list[int] = []
+        for rollout, step, number in cuts:
+            prompt, completion = rollout.turns[-1]
+            taken = self._taken(prompt, completion)
+            if not 0 <= step <= len(taken.z):
+                raise UsageError(f"resume at step {step} of a forecast of {len(taken.z)} leads")
+            later.append(prompt.but(attempt=prompt.attempt + number))
+            begun.append(replace(taken, z=taken.z[:step]))
+            branch = partial(self._branch, prompt, step, number)
+            noise.append(partial(self._draw, later[-1]) if step == 0 else branch)
+            most.append(self.sampling.max_tokens if budget is None else step + budget)
+        return self._forecast(later, begun, noise, explore=explore, most=most)
 
     def _draw(self, prompt: Prompt, leads: int) -> NDArray[np.float32]:
         """(L,) standard normal: of a prompt and attempt, whatever the horizon and the neighbors."""
@@ -151,15 +182,17 @@ class ForecastPolicy:
         self,
         prompts: Sequence[Prompt],
         begun: Sequence[Taken],
-        noise: Sequence[Any],
+        noise: Sequence[Noise],
         *,
         explore: bool,
+        most: Sequence[int],
     ) -> list[Completion]:
+        """Of each row at most so many leads, those begun with included."""
         if not prompts:
             return []
         context, state = self._read(prompts)
         leads = context.lead.shape[1]
-        steps = min(leads, self.sampling.max_tokens)
+        steps = [min(leads, each) for each in most]
         temperature = self.sampling.temperature if explore else 0.0
         fixed = torch.full((len(prompts), leads), torch.nan)
         for row, each in enumerate(begun):
@@ -177,18 +210,18 @@ class ForecastPolicy:
             z = torch.minimum(z, ceiling)
             return torch.where(fixed[:, step].isnan(), z, fixed[:, step])
 
-        z, mean, spread = self.network.roll(context, state, steps, choose)
+        z, mean, spread = self.network.roll(context, state, max(steps), choose)
         told = _density(z, mean, spread * (temperature or 1.0)).numpy()
-        values = context.concentration(_padded(z, leads))[:, :steps].double().numpy()
+        values = context.concentration(_padded(z, leads)).double().numpy()
         return [
             Completion(
-                values[row],
-                stopped="done" if steps == leads else "budget",
-                steps=steps,
-                logprobs=told[row] if explore else None,
-                trace={"z": z[row].numpy(), "temperature": temperature or 1.0},
+                values[row, :said],
+                stopped="done" if said == leads else "budget",
+                steps=said,
+                logprobs=told[row, :said] if explore else None,
+                trace={"z": z[row, :said].numpy(), "temperature": temperature or 1.0},
             )
-            for row in range(len(prompts))
+            for row, said in enumerate(steps)
         ]
 
     def spell(self, prompt: Prompt, output: Any) -> Completion:
@@ -241,6 +274,19 @@ class ForecastPolicy:
         for row, kept in enumerate(own):
             mask[row, : len(kept)] = torch.from_numpy(kept)
         return mask
+
+    def choices(self, rollouts: Sequence[Rollout]) -> Int[Tensor, "N T"]:
+        """Draws by their place among all that were drawn here; see `trainers.policy.Policy`."""
+        drawn = [
+            np.concatenate([self._taken(*turn).z for turn in rollout.turns]) for rollout in rollouts
+        ]
+        table = torch.full((len(drawn), max(map(len, drawn), default=0)), -1)
+        if drawn:
+            places = np.unique(np.concatenate(drawn), return_inverse=True)[1]
+            ends = np.cumsum([len(z) for z in drawn])[:-1]
+            for row, own in enumerate(np.split(places, ends)):
+                table[row, : len(own)] = torch.from_numpy(own)
+        return table
 
     def size(self, rollout: Rollout) -> int:
         """Leads."""

@@ -97,7 +97,7 @@ class TorchEngine:
             self.fused.rest()
 
     def rest(self) -> None:
-        """Let a fused copy go: it is made again sooner than memory is found for it beside slopes."""
+        """Let a fused copy go: it is soon made again, and slopes need the memory."""
         if self.fused is not None:
             self.fused.rest()
 
