@@ -34,7 +34,7 @@ from trainers.policy import Policy
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
 TOKENS = 4
-CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
+CLOCKS = ("time/", "step_time", "spent/seconds", "tokens_per_second", "memory/")
 """Log entries that two equal runs may differ in."""
 
 

@@ -85,6 +85,7 @@ def draw(cases: Any, name: str, folder: Path) -> list[str]:
     found = {f"{lead} h": cases.reliability(rows) for lead, rows in leads.items()}
     written += pictures.reliability_diagram(found, folder / "reliability", name)
     first = min(leads)
+    edge: float = EDGES[cases.pollutant][int(cases.event) - 1]
     for station, rows in cases.by_station().items():
         shown = sorted((n for n in rows if cases.lead[n] == first), key=cases.target)
         if not shown or min(cases.observed[n] for n in shown) < 0:
@@ -95,7 +96,7 @@ def draw(cases: Any, name: str, folder: Path) -> list[str]:
             [str(cases.target(n)) for n in shown],
             np.array([cases.observed[n] for n in shown]),
             said,
-            EDGES[cases.pollutant][cases.event - 1],
+            edge,
             folder / f"alarms-{station}",
         )
     return list(map(str, written))

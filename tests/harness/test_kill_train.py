@@ -18,6 +18,7 @@ from harness.journal import Journal
 from results.run import RunFolder
 from tests.forks import Forks, Running
 from tests.killing import harness, kill_at_random, start
+from trainers.contracts import CLOCKS
 
 TASK = '''
 """say: say the digit that is shown.
@@ -61,7 +62,6 @@ COMMAND = (
     "train say.py --model text:tiny --steps 24 --max-tokens 3 --save-every 3 --dev-every 8 "
     "--set samplers.prompts=4 --set optimizer.lr=3e-3 --set epochs=2 --no-test --json"
 ).split()
-CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 def ended(folder: Path) -> tuple[str, list[str], list[str]]:

@@ -19,6 +19,7 @@ from harness.types import Completion, Example, Message, Prompt, Rollout, Task, V
 from tests.trainer_builders import digits, short, tiny
 from trainers.alarms import Alarm
 from trainers.clocks import PARTS
+from trainers.contracts import CLOCKS
 from trainers.loop import Plan, Training
 from trainers.losses import Clipped, KLToReference
 from trainers.recipe import AdamW, Recipe
@@ -29,7 +30,6 @@ from trainers.samplers import Uniform
 from trainers.schedules import Linear
 
 FAST = short(GRPO, steps=4, optimizer=AdamW(lr=1e-3))
-CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 @dataclass

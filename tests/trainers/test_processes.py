@@ -24,6 +24,7 @@ from harness.models import Sampling
 from harness.types import Rollout
 from tests.trainer_builders import digits
 from trainers.advantages import CenterByMean
+from trainers.contracts import CLOCKS
 from trainers.launch import launch
 from trainers.loop import Plan, Training
 from trainers.losses import Clipped, Discriminate, KLBarrier, KLToReference
@@ -51,7 +52,6 @@ BOUND = SHORT.but(
     whole_groups=True,
 )
 """Its second update needs a number of the whole batch."""
-CLOCKS = ("time/", "step_time", "tokens_per_second", "memory/")
 
 
 @dataclass
