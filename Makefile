@@ -81,11 +81,12 @@ claims: $(READY)
 learning: $(READY)
 	$(BIN)/python tests/bench/learning.py
 
-# Every recipe on its home task, and grpo on all of them: an hour of one core; killed, it goes on.
+# Every recipe of the ladders on its home task, and grpo on all of them: an hour of one core; killed, it goes on.
 SEEDS ?= 0..7
 JOBS ?= 2
+RECIPES ?= grpo,dr_grpo,dapo,gspo,rloo,cispo,spo,knapsack_rl,xrpo,s_grpo,igrpo,scaf_grpo,mc_grpo,length_curriculum,grpo_lambda,unlikely,bnpo,gdpo,ngrpo,tempo,drpo,disco
 sweep: $(READY)
-	$(BIN)/harness train --sweep --seeds $(SEEDS) --jobs $(JOBS) --model text:tiny --warm-up 300 \
+	$(BIN)/harness train --sweep --recipes $(RECIPES) --seeds $(SEEDS) --jobs $(JOBS) --model text:tiny --warm-up 300 \
 	  --budget 4000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
 	  --dev-every 8 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
 	$(BIN)/harness publish
