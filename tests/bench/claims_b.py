@@ -1,23 +1,14 @@
-"""Cheap demonstrations of papers' claims: what was claimed, and what came out here.
+"""Claims of unlikely, bnpo, gdpo, ngrpo, tempo, drpo and disco, for `claims.py`.
 
-    python tests/bench/claims_b.py [--write results/claims_b.md] [RECIPE ...]
-
-Of unlikely, bnpo, gdpo, ngrpo, tempo, drpo and disco, on tables of logits under the recipes' own
-stages. A claim that does not come out is told as such.
+On tables of logits under the recipes' own stages.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.claims_of_steps import drpo, tempo
 from tests.bench.toys import PLAIN, Finding, Toy, paired, rollouts_of, spread
@@ -266,27 +257,3 @@ CLAIMS: dict[str, Callable[[], list[Finding]]] = {
     "drpo": drpo,
     "disco": disco,
 }
-
-
-def main() -> None:
-    """Run those that are asked for; print a table, and write it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", default=[*CLAIMS])
-    parser.add_argument("--write", type=Path, metavar="PATH")
-    asked = parser.parse_args()
-    lines = ["| recipe | claim | what came out | holds |", "|---|---|---|---|"]
-    print("\n".join(lines), flush=True)
-    for name in asked.recipes:
-        started = time.perf_counter()
-        for finding in CLAIMS[name]():
-            holds = "yes" if finding.holds else "**no**"
-            lines.append(f"| {name} | {finding.claim} | {finding.found} | {holds} |")
-            print(lines[-1], flush=True)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    if asked.write:
-        title = "# Claims of papers, on toys of seconds\n\n"
-        asked.write.write_text(title + "\n".join(lines) + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Claims about single steps and about lengths: tempo on a lock of four tokens, drpo on lengths.
 
-Run by claims_b.py.
+Run by `claims.py`.
 """
 
 from __future__ import annotations
