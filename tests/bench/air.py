@@ -4,9 +4,9 @@ Aotizhongxin, daily PM2.5 above 75 ug/m3 at 48 h and at all leads; training 2013
 2016-03 to 2017-02, three seeds. A forecaster is fitted (sft) to the three Beijing stations of those
 training days, and trained on with air_grpo and with plain grpo. The rival is the fitted forecaster
 itself with a threshold on its probability of the event, tuned on the dev blocks. Intervals are of
-paired bootstraps over blocks of five days. Thresholds are chosen on the dev blocks alone. One thing
-was not: that three stations teach was settled after a run on Aotizhongxin's days alone had gained on
-dev and lost 0.08 of F1 on the test year, so the test year is no longer quite unseen.
+paired bootstraps over blocks of five days. Thresholds are chosen on the dev blocks alone.
+That three stations teach was not: it was settled after a run on Aotizhongxin's days alone had
+gained on dev and lost 0.08 of F1 on the test year, which is thus no longer quite unseen.
 """
 
 from __future__ import annotations

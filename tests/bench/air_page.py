@@ -21,8 +21,8 @@ in this time). Aotizhongxin, daily PM2.5 above
 `sft` with an alarm where its own probability of the event (32 drawn members) passes a threshold
 chosen on the dev blocks: for the best PSS, the best F1, or the lowest pofd whose F1 on dev is at
 most 0.03 below that of `sft`. Scores are means over seeds; intervals are of 1,000 paired draws of
-five-day blocks. That three stations teach was settled after a run on Aotizhongxin alone had gained on
-dev and lost 0.08 of F1 on the test year: that year is no longer quite unseen.
+five-day blocks. That three stations teach was settled after a run on Aotizhongxin alone had
+gained on dev and lost 0.08 of F1 on the test year: that year is no longer quite unseen.
 """
 
 
