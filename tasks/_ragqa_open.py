@@ -32,7 +32,7 @@ def _nq_open(cells: Cells) -> Cells:
 
 CLOSED: Mapping[str, Source] = {
     "triviaqa": Source(
-        file="rag/triviaqa_1000.jsonl.gz",
+        file="rag/triviaqa_1000.jsonl",
         hub="mandarjoshi/trivia_qa",
         config="rc.nocontext",
         split="validation",
@@ -40,13 +40,13 @@ CLOSED: Mapping[str, Source] = {
         columns=("question", "answers"),
     ),
     "popqa": Source(
-        file="rag/popqa_1000.jsonl.gz",
+        file="rag/popqa_1000.jsonl",
         hub="akariasai/PopQA",
         shape=_popqa,
         columns=("question", "answers"),
     ),
     "nq_open": Source(
-        file="rag/nq_open_500.jsonl.gz",
+        file="rag/nq_open_500.jsonl",
         hub="google-research-datasets/nq_open",
         split="validation",
         shape=_nq_open,

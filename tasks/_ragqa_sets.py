@@ -14,15 +14,13 @@ from tasks.ragqa_facts import miniature, world
 from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings
 from tasks.ragqa_retrieval.corpus import Corpus, Passage
 
-WIKI = Source(file="rag/corpus.jsonl.gz", columns=("title", "text"))
-GROUPS = Source(
-    file="rag/paraphrase_groups.jsonl.gz", columns=("paraphrases", "answers", "passage")
-)
-HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl.gz", columns=("question", "answers", "supporting"))
+WIKI = Source(file="rag/corpus.jsonl", columns=("title", "text"))
+GROUPS = Source(file="rag/paraphrase_groups.jsonl", columns=("paraphrases", "answers", "passage"))
+HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl", columns=("question", "answers", "supporting"))
 SUPPORTED: Mapping[str, Source] = {
     "hotpotqa": HOTPOTQA,
-    "2wiki": replace(HOTPOTQA, file="rag/2wiki_164.jsonl.gz"),
-    "musique": replace(HOTPOTQA, file="rag/musique_200.jsonl.gz"),
+    "2wiki": replace(HOTPOTQA, file="rag/2wiki_164.jsonl"),
+    "musique": replace(HOTPOTQA, file="rag/musique_200.jsonl"),
 }
 """Questions with the passages that support their answers; one phrasing each."""
 
