@@ -179,10 +179,8 @@ def _present(failures: Sequence[Failure], records: Sequence[Record]) -> None:
     ]
     screen.table("test split", ["task", "recipe", "score", "95 % over seeds", "seeds"], rows)
     if failures:
-        table = [
-            [f.cell.recipe, f.cell.task, f.cell.seed, f.code, visible(f.why, 300)] for f in failures
-        ]
-        screen.table("failed", ["recipe", "task", "seed", "code", "why"], table)
+        table = [[f.cell.name, f.code, visible(f.why, 300)] for f in failures]
+        screen.table("failed", ["run", "code", "why"], table)
 
 
 def _headline(task: str) -> str:
