@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_show_of_a_file_that_defines_nothing(tmp_path: Path):
     (tmp_path / "empty.py").write_text("x = 1\n")
     assert "defines none of TASKS" in command("show", tmp_path / "empty.py").err
     assert command("show", tmp_path / "absent.py").code == 2
+
+
+def test_threads_are_prepared_and_what_the_environment_says_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    assert command("list", "--help").code == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"

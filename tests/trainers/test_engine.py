@@ -225,6 +225,22 @@ def test_weights_that_changed_answer_though_nobody_said_so():
     assert said(policy, prompts(1)) == said(twin, prompts(1)) != before
 
 
+def test_a_copy_that_rested_while_the_model_learned_answers_as_before():
+    policy, asked = tiny(), prompts(2)
+    before = said(policy, asked)
+    rollouts = [
+        Rollout(((prompt, answer),), Verdict({}, reason="ok"), prompt.example.id)
+        for prompt, (_, answer) in zip(asked, sorted(policy.answer(asked)), strict=True)
+    ]
+    with torch.no_grad():
+        policy.review(rollouts)
+    assert not fused(policy).resting
+    policy.review(rollouts)
+    assert fused(policy).resting
+    assert said(policy, asked) == before
+    assert not fused(policy).resting
+
+
 def test_an_adapter_that_learned_answers_merged():
     policy = tiny(adapter=LoRA(rank=4))
     with torch.no_grad():
