@@ -275,6 +275,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     import torch
 
+    from harness.commands.pages import keep_pages
+
+    if side != "trl":
+        keep_pages()
     torch.manual_seed(0)
     with suppress(KeyboardInterrupt):
         if side in ("ours", "lean"):
