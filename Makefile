@@ -87,8 +87,8 @@ JOBS ?= 2
 RECIPES ?= grpo,dr_grpo,dapo,gspo,rloo,cispo,spo,knapsack_rl,xrpo,s_grpo,igrpo,scaf_grpo,mc_grpo,length_curriculum,grpo_lambda,unlikely,bnpo,gdpo,ngrpo,tempo,drpo,disco
 sweep: $(READY)
 	$(BIN)/harness train --sweep --recipes $(RECIPES) --seeds $(SEEDS) --jobs $(JOBS) --model text:tiny --warm-up 300 \
-	  --budget 4000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
-	  --dev-every 8 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
+	  --budget 2000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
+	  --dev-every 4 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
 	$(BIN)/harness publish
 
 # Do the home tasks tell recipes apart? Where each starts, and how many groups are flat there.
