@@ -56,7 +56,8 @@ def _by_relations(claims: Sequence[Claim], question: Mapping[str, Any]) -> set[s
     if has_cycle(edges):
         return {"yes", "no"}
     a, b = ref_of(question["a"]), ref_of(question["b"])
-    assert a is not None and b is not None, question
+    assert a is not None, question
+    assert b is not None, question
     if sign < 0:
         a, b = b, a
     found: set[str] = set()
@@ -73,7 +74,7 @@ def _by_counts(
     """Counts that are stated; and how many are listed, where that is more than is stated."""
     wanted = ref_of(question["desc"])
     assert wanted is not None, question
-    found = {str(claim.count) for claim in claims if claim.kind == "count" and claim.ref == wanted}
+    found = {str(claim.number) for claim in claims if claim.kind == "count" and claim.ref == wanted}
     stated = [int(each) for each in (*found, *concluded) if each.isascii() and each.isdigit()]
     listed = {
         (claim.ref, claim.box)
@@ -89,7 +90,9 @@ def _by_ends(claims: Sequence[Claim], question: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for claim in claims:
         if claim.kind == "extreme" and claim.word == question["which"] and claim.ref is not None:
-            told = claim.ref.color if question["ask"] == "color" else " ".join(filter(None, claim.ref))
+            told = (
+                claim.ref.color if question["ask"] == "color" else " ".join(filter(None, claim.ref))
+            )
             if told:
                 found.add(told)
     if has_cycle(_edges(claims, ENDS[question["which"]][0])):

@@ -69,7 +69,7 @@ class Claim(NamedTuple):
     """The relation, the attribute, the end, or the answer."""
     other: Ref | None = None
     other_box: Box | None = None
-    count: int = 0
+    number: int = 0
     negated: bool = False
 
 
@@ -161,7 +161,7 @@ def _existing(tokens: Sequence[str]) -> Claim | None:
     ref, end = _ref(tokens, at + 1, plural=True)
     if count is None or ref is None or end != len(tokens):
         return None
-    return Claim("count", ref, count=count)
+    return Claim("count", ref, number=count)
 
 
 def _about(tokens: Sequence[str]) -> Claim | None:

@@ -54,12 +54,12 @@ class Picked(NamedTuple):
 
 def checked(claim: Claim, scene: Sequence[Thing], scale: Scale = (1.0, 1.0)) -> Checked:
     """A claim (no conclusion) against the scene; boxes are scaled to the image that was given."""
-    assert claim.ref is not None and claim.kind != "conclusion"
+    assert claim.ref is not None, claim
     first = picked(claim.ref, claim.box, scene, scale)
     about = {each.name for each in first.there}
     unknown = int(not first.fitting)
     if claim.kind == "count":
-        return Checked(len(first.fitting) == claim.count, (), 0, 0, frozenset(about))
+        return Checked(len(first.fitting) == claim.number, (), 0, 0, frozenset(about))
     if claim.kind == "exist":
         return Checked(bool(first.there), first.boxes, 1, unknown, frozenset(about))
     one = first.one

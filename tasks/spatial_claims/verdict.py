@@ -6,7 +6,7 @@ What has another form has no answer and no claims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from tasks.spatial_claims.boxes import scale_of
 from tasks.spatial_claims.entailment import answer_of, entailed
 from tasks.spatial_claims.grammar import Claim, parse, sentences
 from tasks.spatial_claims.truth import Checked, checked
-from tasks.spatial_scenes.questions import at_end, fits
+from tasks.spatial_scenes.questions import needed
 from tasks.spatial_scenes.world import Thing, things
 
 LONGEST = 32_000
@@ -116,17 +116,19 @@ def verify(example: Example, completion: Completion) -> Verdict:
     question = example.inputs["question"]
     correct = float(found.answer == answer_of(str(example.target), question))
     consistency = found.consistency
-    scores = {
+    scores: dict[str, float] = {
         "correct": correct,
         "format": 1.0,
         **{name: float(name == consistency) for name in CONSISTENCIES},
         "inconsistent": float(consistency != "consistent"),
         "accurate_consistent": correct * (consistency == "consistent"),
         **_counted(found),
+        "yes_or_no": float(example.target in ("yes", "no")),
         "says_yes": float(found.answer == "yes"),
     }
     if scene is not None:
-        scores |= _grounding(found, _needed(question, scene))
+        about = frozenset(each.name for each in needed(question, scene))
+        scores |= _grounding(found, about)
     reason, note = "ok", ""
     if not correct:
         reason, note = "wrong", f"right would be {example.target}"
@@ -140,7 +142,8 @@ def verify(example: Example, completion: Completion) -> Verdict:
 def _unread(completion: Completion, *, grounded: bool) -> Verdict:
     names = ("correct", "format", *CONSISTENCIES, "inconsistent", "accurate_consistent")
     more = GROUNDED if grounded else ()
-    scores = dict.fromkeys((*names, "claims", "sentences", "coverage", "says_yes", *more), 0.0)
+    counts = ("claims", "sentences", "coverage", "yes_or_no", "says_yes")
+    scores = {name: 0.0 for name in (*names, *counts, *more)}
     if completion.stopped == "budget":
         return Verdict(scores, None, "truncated", "cut by the length limit")
     if not isinstance(completion.output, str) or not completion.output.strip():
@@ -160,32 +163,23 @@ def _counted(found: Judgment) -> dict[str, float]:
     }
 
 
-def _grounding(found: Judgment, needed: frozenset[str]) -> dict[str, float]:
+def _grounding(found: Judgment, about: frozenset[str]) -> dict[str, float]:
     looked = [each.checked for each in found.sentences if each.checked is not None]
     true = [each for each in looked if each.true]
     boxes = [box for each in looked for box in each.boxes]
     hits = sum(box.hit for box in boxes)
     refs, unknown = sum(each.refs for each in looked), sum(each.unknown for each in looked)
-    spoken_of = needed & frozenset().union(*(each.about for each in true))
+    spoken_of = about & frozenset().union(*(each.about for each in true))
     return {
         "grounding": len(true) / len(looked) if looked else 0.0,
         "true_claims": float(len(true)),
         "boxes": float(len(boxes)),
         "box_hits": float(hits),
         "box_hit": hits / len(boxes) if boxes else 0.0,
-        "needed": len(spoken_of) / len(needed) if needed else float(bool(true)),
+        "needed": len(spoken_of) / len(about) if about else float(bool(true)),
         "refs": float(refs),
         "hallucinated": float(unknown),
     }
-
-
-def _needed(question: Mapping[str, Any], scene: Sequence[Thing]) -> frozenset[str]:
-    """Names of the objects of which a question's program needs facts."""
-    if question["type"] == "relation":
-        return frozenset((question["a"], question["b"]))
-    if question["type"] == "count":
-        return frozenset(each.name for each in scene if fits(question["desc"], each))
-    return frozenset((at_end(question["which"], scene).name,))
 
 
 def _listed(answers: frozenset[str]) -> str:

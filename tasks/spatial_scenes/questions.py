@@ -40,6 +40,11 @@ MIRRORED: Mapping[str, str] = {"leftmost": "rightmost", "rightmost": "leftmost"}
 RARE: Mapping[int, float] = {0: 1.0, 1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0}
 """How gladly a count is asked for where a scene has it: few scenes have many of a kind. No question
 has a count above four."""
+OPPOSITE: Mapping[str, str] = {
+    one: other
+    for pair in (("left of", "right of"), ("above", "below"), ("closer than", "farther than"))
+    for one, other in (pair, pair[::-1])
+}
 SIDEWAYS, IN_DEPTH = ("left of", "right of"), ("closer than", "farther than")
 
 
@@ -55,21 +60,23 @@ def at_end(which: str, scene: Sequence[Thing]) -> Thing:
     return min(scene, key=lambda each: sign * getattr(each, axis))
 
 
-def fits(desc: str, thing: Thing) -> bool:
-    """Whether `cube` or `red object` describes an object."""
-    words = desc.split()
-    return all(word in ("object", thing.size, thing.color, thing.shape) for word in words)
+def needed(question: Mapping[str, Any], scene: Sequence[Thing]) -> list[Thing]:
+    """The objects of which the question's program needs facts."""
+    if question["type"] == "relation":
+        return [each for name in "ab" for each in scene if each.fits(question[name])]
+    if question["type"] == "count":
+        return [each for each in scene if each.fits(question["desc"])]
+    return [at_end(question["which"], scene)]
 
 
 def answer_to(question: Mapping[str, Any], scene: Sequence[Thing]) -> str:
     """What is right."""
     if question["type"] == "relation":
-        named = {each.name: each for each in scene}
-        true = holds(question["rel"], named[question["a"]], named[question["b"]])
-        return "yes" if true else "no"
+        a, b = needed(question, scene)
+        return "yes" if holds(question["rel"], a, b) else "no"
     if question["type"] == "count":
-        return str(sum(fits(question["desc"], each) for each in scene))
-    found = at_end(question["which"], scene)
+        return str(len(needed(question, scene)))
+    (found,) = needed(question, scene)
     return found.color if question["ask"] == "color" else found.name
 
 
@@ -121,6 +128,18 @@ def relation(
     return {"type": "relation", "rel": rel, "a": a.name, "b": b.name}
 
 
+def short_questions(scene: Sequence[Thing], number: int) -> list[Question]:
+    """Sideways relations of objects that their shape alone names, half of them true."""
+    rng = random.Random(f"spatial/short/{number}")
+    asked: list[Question] = []
+    for place, (a, b) in enumerate(combinations(scene, 2)):
+        rel = rng.choice(SIDEWAYS)
+        if holds(rel, a, b) != ((number + place) % 2 == 0):
+            a, b = b, a
+        asked.append({"type": "relation", "rel": rel, "a": a.shape, "b": b.shape})
+    return [settled(each, scene) for each in asked]
+
+
 def mirrored_question(question: Mapping[str, Any], scene: Sequence[Thing]) -> Question:
     """What is asked of the mirrored scene: left and right of relations stay, so that the answer
     turns; leftmost becomes rightmost, so that the answer stays."""
@@ -138,7 +157,7 @@ def turns(question: Mapping[str, Any]) -> bool:
 def _count(scene: Sequence[Thing], rng: random.Random) -> Question:
     by_count: dict[int, list[str]] = defaultdict(list)
     for desc in (*SHAPES, *(f"{color} object" for color in COLORS)):
-        by_count[sum(fits(desc, each) for each in scene)].append(desc)
+        by_count[sum(each.fits(desc) for each in scene)].append(desc)
     counts = sorted(by_count.keys() & RARE.keys())
     (wanted,) = rng.choices(counts, [RARE[count] for count in counts])
     return {"type": "count", "desc": rng.choice(by_count[wanted])}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -49,6 +49,11 @@ class Thing(NamedTuple):
     def name(self) -> str:
         """Its full reference, which only it has in its scene."""
         return f"{self.size} {self.color} {self.shape}"
+
+    def fits(self, words: str) -> bool:
+        """Whether words such as `cube`, `red object` or `large red cube` describe it."""
+        own = ("object", self.size, self.color, self.shape)
+        return all(word in own for word in words.split())
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def box_of(r: float, x: float, z: float) -> Box:
 
 def drawn(seed: int, kind: Kind = PLAIN) -> dict[str, Any]:
     """The scene of a seed: the same in every process."""
-    rng = random.Random(f"spatial/{seed}/{kind}")
+    rng = random.Random(f"spatial/{seed}/{astuple(kind)}")
     count = rng.randint(kind.fewest, kind.most)
     while True:
         objects: list[dict[str, Any]] = []
