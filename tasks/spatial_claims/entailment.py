@@ -38,6 +38,8 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
     words = text.lower().replace(",", " ").strip().rstrip(".!").split()
     if words and words[0] in ("the", "a", "an"):
         words = words[1:]
+    if question["type"] == "choice":
+        return _option(" ".join(words), question["options"])
     if question["type"] == "count" and len(words) == 1:
         number = number_of(words[0])
         return str(number) if number is not None else words[0]
@@ -46,6 +48,37 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
         if ref is not None:
             return " ".join(filter(None, ref))
     return " ".join(words)
+
+
+def _option(text: str, options: Sequence[str]) -> str:
+    """The letter of the option that `b`, `(B)`, `B. a cat` or its own words name."""
+    letter = text.lstrip("(").partition(" ")[0].rstrip(").:").upper()
+    if len(letter) == 1 and "A" <= letter < chr(ord("A") + len(options)):
+        return letter
+    plain = [" ".join(option.lower().rstrip(".").split()) for option in options]
+    return chr(ord("A") + plain.index(text)) if plain.count(text) == 1 else text
+
+
+def restated(sentences: Iterable[str], caption: str) -> set[str]:
+    """yes where a sentence says what a caption says, no where it says so with `is not`."""
+    said = _words(caption)
+    denied = {
+        (*said[: at + 1], "not", *said[at + 1 :])
+        for at, word in enumerate(said)
+        if word in ("is", "are", "has")
+    }
+    found: set[str] = set()
+    for sentence in sentences:
+        words = _words(sentence)
+        if words == said:
+            found.add("yes")
+        elif words in denied:
+            found.add("no")
+    return found
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.lower().strip().rstrip(".").split())
 
 
 def _by_relations(claims: Sequence[Claim], question: Mapping[str, Any]) -> set[str]:
