@@ -1,9 +1,9 @@
 """Pictures beside answers: what was shown, what is true of it, and what a model claimed.
 
-A task's `picture` gives a plain table: `width` and `height` in pixels; a `caption`; `shapes` (kind rect, ellipse
-or polygon, its `points` in pixels, its `fill`) or an `image` (a data URL); `boxes` (x1 y1 x2 y2,
-kind true, hit, miss or claimed, label); `sentences` (text, kind true, false, concluded or unread).
-Here it is held to that form, since the text and the boxes are a model's.
+A task's `picture` gives a plain table: `width` and `height` in pixels; a `caption`; `shapes` (kind
+rect, ellipse or polygon, its `points` in pixels, its `fill`) or an `image` (a data URL); `boxes`
+(x1 y1 x2 y2, kind true, hit, miss or claimed, label); `sentences` (text, kind true, false,
+concluded or unread). Here it is held to that form, since texts and boxes are a model's.
 """
 
 from __future__ import annotations

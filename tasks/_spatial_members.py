@@ -38,6 +38,7 @@ LISTED = (
 Form = Literal["picture", "list", "short"]
 
 
+PICTURED: Mapping[Split, int] = {"train": 300, "dev": 25, "test": 100}
 LEARNED: Mapping[Split, int] = {"train": 500, "dev": 25, "test": 100}
 SCORED: Mapping[Split, int] = {"test": 100}
 PAIRED: Mapping[Split, int] = {"dev": 10, "test": 50}
@@ -57,7 +58,7 @@ class Member:
 
 
 MEMBERS: Mapping[str, Member] = {
-    "scenes": Member("picture", LEARNED),
+    "scenes": Member("picture", PICTURED),
     "scenes_ood": Member("picture", SCORED, Kind(held_out=True)),
     "scenes_mirrored": Member("picture", PAIRED, mirrored=True),
     "scenes_text": Member("list", LEARNED),

@@ -20,7 +20,7 @@ def scene_picture(example: Example, completion: Completion) -> Mapping[str, Any]
         "width": scene["width"],
         "height": scene["height"],
         "caption": caption(example),
-        "shapes": _shapes(scene),
+        "shapes": shapes(scene),
         "boxes": [{"box": each.box, "kind": "true", "label": each.name} for each in seen]
         + _claimed(found),
         "sentences": sentences(found),
@@ -53,7 +53,7 @@ def _claimed(found: Judgment | None) -> list[dict[str, Any]]:
     ]
 
 
-def _shapes(scene: Mapping[str, Any]) -> list[dict[str, Any]]:
+def shapes(scene: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rectangles and ellipses by their box, polygons by their corners; the farthest first."""
     width, height = scene["width"], scene["height"]
     drawn: list[dict[str, Any]] = [

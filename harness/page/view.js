@@ -133,7 +133,6 @@ function picture(parent, shown) {
     item.append(" ");
     visible(make("bdi", item), each.text);
   }
-  if (!shown.sentences.length) make("p", side, "No claims: the answer has not the form that is asked for.", "who");
   const legend = make("p", side, undefined, "who");
   for (const kind of ["true", "hit", "miss", "claimed"]) {
     if (!shown.boxes.some(each => each.kind === kind)) continue;
