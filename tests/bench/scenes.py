@@ -1,6 +1,6 @@
 """Verdicts per second on reasoning about scenes, and the longest verdict on hostile text.
 
-    python tests/bench/spatial.py
+    python tests/bench/scenes.py
 
 One core, thread time. Traces are right answers of spatial/scenes with boxes, the same with a wrong
 relation, and the same without the form. Ends with an error below 2,000 verdicts per second, or
