@@ -27,6 +27,8 @@ MOST_TEXT = 64_000_000
 """Characters of completions in all: with many rollouts each gets less, but 2,000 at least."""
 MOST_TOKENS = 500_000
 """Tokens in all that are stored with their log-probability."""
+MOST_PICTURES = 2_000
+"""Rollouts that are shown with a picture."""
 MOST_LINES, MOST_POINTS = 4, 200
 """Columns of an array that are drawn, and points of each."""
 HOUSE = Path(__file__).parent / "page"
@@ -148,7 +150,9 @@ def rows(lines: Iterable[Mapping[str, Any]], limit: int, draw: Draw | None = Non
             made.left_out += 1
     longest = min(LONGEST_TEXT, max(2_000, MOST_TEXT // max(len(kept), 1)))
     for line in kept:
-        made.add(line, longest, draw)
+        made.add(line, longest, draw if len(made.rows) < MOST_PICTURES else None)
+    if draw is not None and len(made.rows) > MOST_PICTURES:
+        made.undrawn = f"those beyond the first {MOST_PICTURES:,}"
     made.sets = sets(kept)
     return made
 

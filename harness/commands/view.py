@@ -24,15 +24,15 @@ def run(
     from results.run import find_run
 
     folder = find_run(place, output)
-    draw, undrawn = _drawing(folder.manifest)
 
     def page() -> str:
         from harness import viewing
 
         journal = folder.rollouts
+        draw, undrawn = _drawing(folder.manifest)
         shown = viewing.rows(journal.read(), limit, draw)
         shown.damaged += journal.damaged
-        shown.undrawn = undrawn
+        shown.undrawn = undrawn or shown.undrawn
         title = folder.path.resolve().name
         alarms = list(Journal(folder.path / "alarms.jsonl").read())
         return viewing.page(title, folder.manifest, folder.report, shown, alarms)
