@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -29,8 +29,10 @@ def run(
         from harness import viewing
 
         journal = folder.rollouts
-        shown = viewing.rows(journal.read(), limit)
+        draw, undrawn = _drawing(folder.manifest)
+        shown = viewing.rows(journal.read(), limit, draw)
         shown.damaged += journal.damaged
+        shown.undrawn = undrawn or shown.undrawn
         title = folder.path.resolve().name
         alarms = list(Journal(folder.path / "alarms.jsonl").read())
         return viewing.page(title, folder.manifest, folder.report, shown, alarms)
@@ -49,6 +51,30 @@ def run(
         screen.say("ended")
     finally:
         server.server_close()
+
+
+def _drawing(manifest: Mapping[str, Any]) -> tuple[Any, str]:
+    """How the run's rollouts are drawn, None where its task has no pictures; or why not."""
+    from harness import registry
+    from harness.errors import HarnessError, UnknownName
+    from harness.pictures import drawing
+
+    asks = manifest.get("asks")
+    name = cast(Mapping[str, Any], asks).get("task") if isinstance(asks, Mapping) else None
+    if not isinstance(name, str) or name.endswith(".py"):
+        return None, ""
+    try:
+        task = registry.task(name)
+        if task.picture is None:
+            return None, ""
+        asked = cast(Mapping[str, Any], asks).get("version")
+        if asked != task.version:
+            return None, f"{name} is at version {task.version} here, the run at {asked}"
+        return drawing(task), ""
+    except UnknownName:
+        return None, ""  # a task of somewhere else: whether it has pictures is not known
+    except HarnessError as error:
+        return None, str(error)
 
 
 def serving(page: Callable[[], str], port: int) -> Any:
