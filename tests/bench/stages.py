@@ -4,7 +4,7 @@
 
 share   A recipe trains text:tiny on ladders/graded for some steps of 64 rollouts. Every sampler,
         wrapper, stage and loss is timed where it is called, less what it calls in turn: other
-        stages, `play`, and the policy's answers and reviews. At most 2 % of the step each.
+        stages, `play`, and what the policy does. At most 2 % of the step each.
 growth  Every reward, advantage and weight stage and every loss on batches of 1,000 to 100,000
         rollouts in groups of 8, with answers that share prefixes. The exponent is that between
         the two largest: 1 is linear, and at most 1.15 is let through, for noise and caches.
@@ -127,7 +127,8 @@ def shares(recipe: Recipe, task: Task) -> dict[str, float]:
     watch = Stopwatch()
     classes = {type(stage): None for _, stage in stages(recipe)}
     methods = [(kind, "__call__") for kind in classes]
-    methods += [(Training, "_play"), *((TextPolicy, n) for n in ("review", "resume", "answer"))]
+    asked = ("answer", "resume", "resume_all", "review", "spell", "choices")
+    methods += [(Training, "_play"), *((TextPolicy, name) for name in asked)]
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(dev_every=0, save_every=10**6)
