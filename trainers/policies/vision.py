@@ -8,8 +8,8 @@ Names    vision:tiny (random Idefics3, for tests), vision:ORG/NAME@REVISION (hub
          Qwen2.5-VL, Qwen3-VL, and whatever else of transformers' image-text-to-text models reads
          features among words: that is tried when it is opened.
 Trace    As of `text`; tokens of an image stand in `prompt` as numbers of their own (see
-         `trainers/vision/pictures.py`). images: of each image {"given": [w, h], "seen": [w, h]}, its
-         size as handed in and as the model saw it. Boxes in the answer are in pixels of `seen`;
+         `trainers/vision/pictures.py`). images: of each image {"given": [w, h], "seen": [w, h]},
+         its size as handed in and as the model saw it. Boxes in the answer are in pixels of `seen`;
          where the processor cut off the sides, "corner" is where in `seen` the rest begins.
 Limits   No video. Images of more than 67 million pixels are refused. Weights are not spread over
          processes. Where a processor tiles an image in a way that is not known here (LLaVA-NeXT),

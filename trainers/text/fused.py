@@ -95,9 +95,7 @@ def fits(model: PreTrainedModel) -> bool:
 class Fused:
     """The weights of a model, ready to decode: T tokens of any rows at any positions."""
 
-    def __init__(
-        self, model: PreTrainedModel, dtype: torch.dtype, *, sees: bool = False
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype, *, sees: bool = False) -> None:
         """`sees`: what ids embed is asked of the model, for some stand for pictures."""
         self.sees = sees
         self.model = model

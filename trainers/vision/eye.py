@@ -189,9 +189,7 @@ class Eye:
         if getattr(self.images, "do_center_crop", False) and given[0] != given[1]:
             scale = self.images.size["shortest_edge"] / min(given)
             whole = (round(given[0] * scale), round(given[1] * scale))
-            return Outline(
-                ids, given, whole, ((whole[0] - width) // 2, (whole[1] - height) // 2)
-            )
+            return Outline(ids, given, whole, ((whole[0] - width) // 2, (whole[1] - height) // 2))
         return Outline(ids, given, (width, height))
 
     # ---- where tokens stand

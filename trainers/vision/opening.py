@@ -68,7 +68,9 @@ def _eye(model: PreTrainedModel, tokenizer: Any, folder: Path | None) -> Eye:
     if tokenizer.chat_template is None and getattr(processor, "chat_template", None):
         tokenizer.chat_template = processor.chat_template
     if not hasattr(processor, "image_processor"):
-        return Eye(tokenizer, processor, token_id, lambda image: by_hand(processor, token_id, image))
+        return Eye(
+            tokenizer, processor, token_id, lambda image: by_hand(processor, token_id, image)
+        )
     token = str(tokenizer.convert_ids_to_tokens(token_id))
     return Eye(tokenizer, processor, token_id, lambda image: by_processor(processor, token, image))
 
@@ -90,7 +92,9 @@ def _stored(model: PreTrainedModel, tokenizer: Any, folder: Path) -> Any:
         would = "save the checkpoint with its processor (preprocessor_config.json)"
         if "torchvision" in str(error).lower():
             would = "its processor wants torchvision: pip install torchvision"
-        raise ModelError(f"the processor in {folder} cannot be opened: {reason}; {would}") from error
+        raise ModelError(
+            f"the processor in {folder} cannot be opened: {reason}; {would}"
+        ) from error
 
 
 def _tiled(model: PreTrainedModel, tokenizer: Any, images: Any) -> Any:

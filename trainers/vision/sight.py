@@ -1,4 +1,4 @@
-"""Sight, what makes a language model see: its embedding gives features where pictures' tokens stand.
+"""Sight, what makes a language model see: its embedding gives features where pictures stand.
 
 The image part of the model is read once for each different picture of a reading, with gradient
 where that is on. Everything after the embedding is the language model as it is, so what reads and
@@ -39,7 +39,7 @@ class Sight:
         self.eye = eye
         self.words: Any = model.get_input_embeddings()
         self.deep: list[Tensor] = []
-        """What is added to the hidden states after each of the first layers, in the last reading."""
+        """What is added to hidden states after each of the first layers, in the last reading."""
         self.places: Tensor | None = None
         """Where the pictures' tokens stood in the last reading."""
 
