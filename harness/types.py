@@ -122,10 +122,10 @@ class Verdict:
 
 def _hinted(content: Any, hints: tuple[str, ...]) -> Any:
     """Content with hints after its last text; pictures and other arrays stay as they are."""
+    if isinstance(content, str):
+        return "\n\n".join((content, *hints))
     parts = cast(tuple[Any, ...], content) if isinstance(content, tuple) else (content,)
-    if len(parts) == 1 and not hasattr(parts[0], "dtype"):
-        return "\n\n".join((str(parts[0]), *hints))
-    if isinstance(parts[-1], str):
+    if parts and isinstance(parts[-1], str):
         return (*parts[:-1], "\n\n".join((parts[-1], *hints)))
     return (*parts, "\n\n".join(hints))
 

@@ -67,7 +67,6 @@ def tiny_model(seed: int = 0) -> PreTrainedModel:
         },
         scale_factor=MERGED,
         image_token_id=tokenizer.convert_tokens_to_ids(MARKS[0]),
-        pad_token_id=0,
         tie_word_embeddings=False,
     )
     with torch.random.fork_rng(devices=[]):

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.errors import ModelError
 from harness.types import Message, Prompt
 
@@ -115,15 +117,14 @@ def _parts(message: Message, token: str) -> list[str | None]:
                 )
             before = found.pop() if found and found[-1] is not None else None
             found.append(part if before is None else f"{before}\n{part}")
-        elif token and type(part).__name__ == "ndarray":
+        elif token and isinstance(part, np.ndarray):
             found.append(None)
         else:
-            kind, would = type(part).__name__, ""
-            if not token and kind == "ndarray":
-                would = "; for images open a model that sees, as in vision:PATH"
+            blind = isinstance(part, np.ndarray)
+            would = "; for images open a model that sees, as in vision:PATH" if blind else ""
             raise Unspeakable(
-                f"a {'vision' if token else 'text'} model cannot read a {kind} in a "
-                f"{message.speaker}'s message{would}"
+                f"a {'vision' if token else 'text'} model cannot read a {type(part).__name__} in "
+                f"a {message.speaker}'s message{would}"
             )
     return found
 

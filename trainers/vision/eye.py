@@ -7,6 +7,7 @@ where torchvision is there, so that a model sees the same on every machine.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -231,13 +232,8 @@ class Eye:
 
     def describe(self) -> dict[str, Any]:
         """What decides how a picture is seen."""
-        settings = self.images.to_dict()
-        settings = {name: each for name, each in settings.items() if _is_plain(each)}
+        settings = json.loads(self.images.to_json_string())
         return {"processor": type(self.images).__name__, "settings": settings}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | list | dict)
 
 
 def _named(content: Any) -> Any:
