@@ -25,8 +25,8 @@ ASKED = (
     shown(SQUARE, SQUARE, "The same twice?"),
 )
 SEEN = {
-    "qwen2_5_vl": [[84, 42], [28, 84]],
-    "qwen3_vl": [[80, 48], [32, 80]],
+    "qwen2_5_vl": [[84, 28], [28, 84]],  # multiples of 14, of at most 3136 pixels
+    "qwen3_vl": [[96, 32], [32, 80]],  # multiples of 16
     "llava": [[63, 28], [28, 75]],
     "smolvlm": [[84, 56], [56, 84]],
 }
