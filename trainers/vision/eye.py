@@ -98,6 +98,8 @@ class Eye:
         self._outlines: dict[int, Outline] = {}
         self._written: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._looks: OrderedDict[int, Look] = OrderedDict()
+        self._held = 0
+        """Bytes of these."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Eye:
         return self
@@ -170,9 +172,10 @@ class Eye:
             count = look.ids.count(self.token_id)
             raise Unspeakable(f"an image of {image.width}x{image.height} becomes {count} tokens")
         self._looks[number] = look
+        self._held += look.nbytes
         self._outlines[number] = self._outlined((image.width, image.height), look)
-        while len(self._looks) > 1 and sum(each.nbytes for each in self._looks.values()) > KEPT:
-            self._looks.popitem(last=False)
+        while len(self._looks) > 1 and self._held > KEPT:
+            self._held -= self._looks.popitem(last=False)[1].nbytes
 
     def _outlined(self, given: tuple[int, int], look: Look) -> Outline:
         ids = self._written.setdefault(look.ids, look.ids)
