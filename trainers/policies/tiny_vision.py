@@ -71,7 +71,7 @@ def tiny_model(seed: int = 0) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Idefics3ForConditionalGeneration(config).eval()
+        model: Any = Idefics3ForConditionalGeneration(config).eval()
         # as wide as the patches: else hundreds of steps go by before it tells left from right
         torch.nn.init.normal_(model.model.vision_model.embeddings.position_embedding.weight)
     return model
