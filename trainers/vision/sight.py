@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NEAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 """By how much of their norm logits may differ between this reading and the model's own."""
 
+KNOWN = "known are Idefics3, SmolVLM, LLaVA, Qwen2-VL, Qwen2.5-VL and Qwen3-VL"
+
 
 class Sight:
     """Stands in the embedding of one model; copies of the model have one of their own."""
@@ -81,14 +83,10 @@ class Sight:
     def features(self, look: Look) -> list[Float[Tensor, "S E"]]:
         """Of each token of a picture: what is embedded, and what is added in deeper layers."""
         model: Any = self.model
-        inputs = {name: self._brought(each) for name, each in look.inputs.items()}
+        inputs = {name: brought(each, self.model) for name, each in look.inputs.items()}
         found = model.get_image_features(**inputs, return_dict=True)
         levels = [found.pooler_output, *(getattr(found, "deepstack_features", None) or ())]
         return [_flat(level) for level in levels]
-
-    def _brought(self, given: Tensor) -> Tensor:
-        kind = self.model.dtype if given.is_floating_point() else given.dtype
-        return given.to(self.model.device, kind)
 
     def deepen(self, number: int, _: nn.Module, __: Any, hidden: Tensor) -> Tensor:
         """Hidden states after layer `number` with what the pictures add there."""
@@ -96,6 +94,11 @@ class Sight:
             return hidden
         added = self.deep[number].to(hidden.dtype)
         return hidden + torch.zeros_like(hidden).masked_scatter(self.places, added)
+
+
+def brought(given: Tensor, model: PreTrainedModel) -> Tensor:
+    """To the model's device, and pixels to its precision."""
+    return given.to(model.device, model.dtype if given.is_floating_point() else given.dtype)
 
 
 def _flat(features: Any) -> Float[Tensor, "S E"]:
@@ -110,9 +113,24 @@ def turns_by_place(model: PreTrainedModel) -> bool:
     return "mrope_section" in rope
 
 
-@torch.no_grad()
 def check(model: PreTrainedModel, eye: Eye, places: Places | None) -> None:
     """ModelError unless a picture is read as the model's own forward reads it."""
+    kind = type(model).__name__
+    try:
+        away = _away(model, eye, places)
+    except Exception as error:  # foreign models and processors raise what they like
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"a {kind} cannot be shown an image here: {reason}; {KNOWN}") from error
+    if not away <= NEAR.get(model.dtype, 1e-3):
+        raise ModelError(
+            f"a {kind} does more with an image than to read its features among the words (logits "
+            f"differ by {away:.2g} of their norm); {KNOWN}"
+        )
+
+
+@torch.no_grad()
+def _away(model: PreTrainedModel, eye: Eye, places: Places | None) -> float:
+    """Between logits of a picture read here and read by the model itself, of their norm."""
     array = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     number = number_of(array)
     with eye.album.holding({number: array}):
@@ -125,7 +143,7 @@ def check(model: PreTrainedModel, eye: Eye, places: Places | None) -> None:
         mask = torch.ones_like(ours_ids, dtype=torch.bool)
         where = placed([ids], mask, places)
         ours = model(input_ids=ours_ids, position_ids=where, use_cache=False).logits.float()
-    given = {name: each.to(model.device) for name, each in {**look.inputs, **look.marks}.items()}
+    given = {name: brought(each, model) for name, each in {**look.inputs, **look.marks}.items()}
     theirs = model(
         input_ids=torch.tensor([look.ids], device=model.device),
         attention_mask=mask.long(),
@@ -133,11 +151,5 @@ def check(model: PreTrainedModel, eye: Eye, places: Places | None) -> None:
         **given,
     ).logits.float()
     if not bool(theirs.isfinite().all()):
-        return  # broken weights: every answer will say so
-    away = float((ours - theirs).norm() / theirs.norm())
-    if not away <= NEAR.get(model.dtype, 1e-3):
-        raise ModelError(
-            f"a {type(model).__name__} does more with an image than to read its features among "
-            f"the words (logits differ by {away:.2g} of their norm), which is not known here; "
-            "Idefics3, SmolVLM, LLaVA, Qwen2-VL, Qwen2.5-VL and Qwen3-VL are"
-        )
+        return 0.0  # broken weights: every answer will say so
+    return float((ours - theirs).norm() / theirs.norm())
