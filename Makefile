@@ -118,6 +118,7 @@ bench-retrieval: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+	$(BIN)/python tests/bench/scenes.py
 
 bench-sandbox: $(READY)
 	$(BIN)/python tests/bench/sandbox.py --write results/bench_sandbox.md

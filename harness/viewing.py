@@ -48,6 +48,8 @@ class Rows:
     damaged: int = 0
     untold: int = 0
     """Completions whose log-probabilities were left out, for size."""
+    undrawn: str = ""
+    """Why rollouts are without the pictures that their task has."""
     sets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Examples that were asked together, as `harness.viewing_sets` shows them."""
     _numbers: dict[str, int] = field(default_factory=dict[str, int])
@@ -271,6 +273,8 @@ def _notices(report: Mapping[str, Any] | None, of: Rows) -> list[str]:
         notices.append(f"{of.damaged:,} lines of the file could not be read.")
     if of.untold:
         notices.append(f"{of.untold:,} completions are without log-probabilities, for size.")
+    if of.undrawn:
+        notices.append(f"Without pictures: {_short(of.undrawn)}.")
     told = _table(report)
     if told.get("missing"):
         notices.append(f"{told['missing']} rollouts could not be made or judged.")

@@ -8,7 +8,7 @@ Scores   correct: what follows the first <answer> is right. iou: IoU of boxes an
          one to one for the largest sum, over the larger of both numbers, so that spraying boxes
          costs; 1 where nothing is to be boxed and nothing is. union_iou: of all boxes together
          with all objects together. found, boxes, wanted: matched pairs of IoU 0.5 or more, boxes
-         said, objects to be boxed. The parts of GRIT's reward: bleu (BLEU-1 of the answer), answer_tag
+         said, objects to be boxed. Parts of GRIT's reward: bleu (BLEU-1 of the answer), answer_tag
          (1 for one <answer>, 0.5 for several), form (of the four tags in order and a thought of
          two words, how many of 5), boxed (a box before <rethink>), counted (as many boxes as a
          count question counts), varied (share of the windows of 8 words that differ from the next).

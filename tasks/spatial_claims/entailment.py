@@ -36,10 +36,10 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
     """An answer as it is compared: lower case, without full stop and articles; numbers in digits,
     references in the order size, color, shape."""
     words = text.lower().replace(",", " ").strip().rstrip(".!").split()
-    if words and words[0] in ("the", "a", "an"):
-        words = words[1:]
     if question["type"] == "choice":
         return _option(" ".join(words), question["options"])
+    if words and words[0] in ("the", "a", "an"):
+        words = words[1:]
     if question["type"] == "count" and len(words) == 1:
         number = number_of(words[0])
         return str(number) if number is not None else words[0]
@@ -52,10 +52,12 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
 
 def _option(text: str, options: Sequence[str]) -> str:
     """The letter of the option that `b`, `(B)`, `B. a cat` or its own words name."""
-    letter = text.lstrip("(").partition(" ")[0].rstrip(").:").upper()
-    if len(letter) == 1 and "A" <= letter < chr(ord("A") + len(options)):
+    first = text.partition(" ")[0]
+    letter = first.strip("().:").upper()
+    known = len(letter) == 1 and "A" <= letter < chr(ord("A") + len(options))
+    if known and (text == first or not first.isalpha()):  # `a cat` does not name the option A
         return letter
-    plain = [" ".join(option.lower().rstrip(".").split()) for option in options]
+    plain = [" ".join(option.lower().replace(",", " ").rstrip(".").split()) for option in options]
     return chr(ord("A") + plain.index(text)) if plain.count(text) == 1 else text
 
 
