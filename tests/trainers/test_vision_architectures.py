@@ -32,7 +32,14 @@ SEEN = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+LATER = ("qwen2_5_vl", "smolvlm")
+"""Kinds that differ little from those that are tried at once: places, tiles."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(each, marks=[pytest.mark.slow] * (each in LATER)) for each in KINDS],
+)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = checkpoint(request.param, tmp_path_factory.mktemp(request.param))
     return request.param, folder
