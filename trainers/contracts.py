@@ -30,6 +30,7 @@ from trainers.learner import Learner
 from trainers.loop import Plan, Training, in_order
 from trainers.policies.forecast import open_forecast
 from trainers.policies.text import open_text
+from trainers.policies.vision import open_vision
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
@@ -202,9 +203,12 @@ LAWS: Mapping[str, Law] = {
 def _tiny(task: Task) -> Policy:
     """Of the family that reads the task's prompts."""
     asked = task.prompt(next(example for split in SPLITS for example in task.examples(split)))
-    if isinstance(asked.messages[-1].content, Mapping):
-        return open_forecast("tiny", Sampling(max_tokens=TOKENS))
-    return open_text("tiny", Sampling(max_tokens=TOKENS), dtype="float32", batch_size=64)
+    content, sampling = asked.messages[-1].content, Sampling(max_tokens=TOKENS)
+    if isinstance(content, Mapping):
+        return open_forecast("tiny", sampling)
+    if isinstance(content, tuple) and not all(isinstance(part, str) for part in content):
+        return open_vision("tiny", sampling, dtype="float32", batch_size=64)
+    return open_text("tiny", sampling, dtype="float32", batch_size=64)
 
 
 def _said(number: int) -> Completion:
