@@ -48,6 +48,7 @@ def page(report: Mapping[str, Any]) -> str:
     return "\n".join([
         HEAD.format(minutes=minutes, seeds=report["seeds"], rate=limits["rate"], loss=LOSS,
                     chosen=report["chosen"].rpartition(" ")[2]),
+        *(f"Left out of this run: {name}.\n" for name in report["left_out"]),
         "## On the test year\n",
         _scores(report["scores"]),
         "\nPaired differences (95 %), and for rates the relative change:\n",
@@ -170,7 +171,8 @@ def _panel(report: Mapping[str, Any], rate: str, axes: Any) -> None:
     others = {"grpo": (COLORS[3], "X"), "sft, threshold for pofd": (INK, "*"),
               "climatology": (DIM, "d"), "persistence": (DIM, "v")}  # fmt: skip
     for name, style in others.items():
-        _marks(axes, found[name], rate, style, name)
+        if name in found:
+            _marks(axes, found[name], rate, style, name)
     axes.set_xlim(0, 0.8)
     axes.set_ylim(0.3, 0.7)
     axes.set_xlabel(f"{rate} (lower is better)", color=DIM)
