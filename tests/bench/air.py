@@ -53,6 +53,8 @@ CHARGES = (0.1, 2.0)
 AIR = tuple(f"air_grpo, charge {charge:g}" for charge in CHARGES)
 CHOSEN = "air_grpo, charge of dev"
 BASELINES = ("persistence", "climatology", "always")
+DRAWN = ("threshold", "pod", "far_ratio", "pofd", "f1")
+"""What is kept of a threshold."""
 Arms = dict[str, list[Any]]
 
 
@@ -168,7 +170,7 @@ def limits(told: Sequence[Chances], cells: Floats) -> dict[str, Any]:
     curves = [each.curve() for each in told]
     return {
         "rate": rate,
-        "curves": curves,
+        "curves": [[{name: round(each[name], 4) for name in DRAWN} for each in c] for c in curves],
         "reach": [reach(*each) for each in zip(curves, bases, strict=True)],
         "needed": needed({s: float(np.mean([b[s] for b in bases])) for s in SHOWN}, rate),
     }
