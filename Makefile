@@ -98,7 +98,7 @@ ladders: $(READY)
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
 
-# Does training against false alarms help? Some six minutes; HARNESS_DATA names the folder with air/.
+# Does training against false alarms help? Some six minutes of a core; HARNESS_DATA holds air/.
 air: $(READY)
 	$(BIN)/python -m tests.bench.air
 
