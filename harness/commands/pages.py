@@ -1,7 +1,7 @@
 """pages: memory that a step of training frees is kept for the next step.
 
-A processor's large tensors come from the C library, which gives them back to the kernel when they are
-freed and gets them again page by page, each cleared first. Steps ask for the same sizes again and
+A large tensor comes from the C library, which gives it back to the kernel when it is freed
+and gets it again page by page, each cleared first. Steps ask for the same sizes again and
 again: where huge pages are rare that was a fifth of a step's time, and the peak is what it was.
 """
 

@@ -209,7 +209,7 @@ class Verifier:
 
 
 def _seeds(record: Record) -> Found:
-    """A recipe's values are those of its seeds; what each run was asked stands in its own folder."""
+    """A recipe has a value a seed; what each run was asked stands in its own folder."""
     if record.example_ids_digest != digest([f"seed {seed}" for seed in record.seeds]):
         return Found("wrong", f"{record.run}: the seeds are not those that the values are of")
     return Found("unchecked", "a value is a seed's: the questions stand in the runs")
