@@ -57,9 +57,13 @@ def _pairs(node: Ints, number: Ints) -> Ints:
 
 def _values(key: Ints, rewards: Floats) -> tuple[Ints, Floats, Ints]:
     """Of each row its node, numbered from 0, the mean reward of the node, and its size."""
-    _, node, count = np.unique(key, return_inverse=True, return_counts=True)
-    mean = np.bincount(node, weights=rewards, minlength=len(count)) / count
-    return node.astype(np.int64), mean[node], count[node]
+    order = key.argsort()
+    ranked = key[order]
+    node = np.zeros(len(key), np.int64)
+    node[order[1:]] = (ranked[1:] != ranked[:-1]).cumsum()
+    count = np.bincount(node)
+    mean = np.bincount(node, weights=rewards) / count
+    return node, mean[node], count[node]
 
 
 def _reads(rollouts: Sequence[Rollout]) -> dict[int, list[tuple[int, int]]]:
