@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal
 
 from harness import Example, Message, Prompt, Rollout, Split, Task
+from tasks import _spatial_beginners as beginners
 from tasks._spatial_metrics import MIRRORED, SCENES
 from tasks._splits import split_of
 from tasks.spatial_claims.verdict import verify
@@ -170,6 +171,11 @@ def gold(example: Example, form: Form) -> str:
     return f"<think>\n{reasoning}\n</think>\n<answer>{example.target}</answer>"
 
 
+def demonstrations(example: Example) -> list[tuple[Prompt, str]]:
+    """What a beginner says of a short list."""
+    return beginners.demonstrations(example, prompt(example, "short"))
+
+
 def _true_relation(question: Question) -> str:
     return question["rel"] if question["answer"] == "yes" else asking.OPPOSITE[question["rel"]]
 
@@ -227,4 +233,6 @@ def generated(name: str) -> Task:
         cluster=scene_of,
         source="generated",
     )
+    if member.form == "short":
+        return task.but(demonstrations=demonstrations)
     return task.but(set=set_of, compare=compare, metrics=MIRRORED) if member.mirrored else task

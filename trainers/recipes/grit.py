@@ -82,7 +82,7 @@ class PayBoxes:
 
     weight: float = 0.5
     count: float = 1.0
-    counting: Mapping[str, str] = field(default_factory=lambda: {"kind": "count"})
+    counting: Mapping[str, str] = field(default_factory=lambda: {"type": "count"})
     """Tags of the examples that ask for a count."""
 
     def __call__(self, batch: Batch, run: Run) -> Batch:
@@ -94,7 +94,8 @@ class PayBoxes:
         found = boxes(before) if second else 0
         tags, target = rollout.example.tags, str(rollout.example.target)
         counts = all(tags.get(name) == value for name, value in self.counting.items())
-        return self.weight * (found > 0) + self.count * (counts and second and str(found) == target)
+        right = counts and bool(second) and str(found) == target
+        return self.weight * (found > 0) + self.count * right
 
 
 @dataclass(frozen=True)
