@@ -182,7 +182,7 @@ def test_no_reply_takes_itself_out_of_a_channel():
 def test_a_task_without_the_score_is_refused_by_name_before_the_first_step(tmp_path: Path):
     recipe = short(RECIPE.but(advantages=(PriceConstraints({"faithful": 0.9}),)))
     training = Training(digits(), recipe, {"solver": tiny()}, tmp_path, Plan(dev_every=0))
-    with pytest.raises(UnknownName, match="faithful.*close"):
+    with pytest.raises(UnknownName, match=r"faithful.*close"):
         training.train()
     assert not (tmp_path / "checkpoints").exists()
 

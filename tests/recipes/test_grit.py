@@ -21,7 +21,6 @@ from trainers.recipes.grit import (
     PayAnswerTag,
     PayAnswerWords,
     PayBoxes,
-    PayTagOrder,
     PayVariety,
     boxes,
     tags_in_order,
