@@ -18,7 +18,9 @@ from trainers.policies.text import open_text
 from trainers.policies.tiny_text import SPECIAL, TEMPLATE
 from trainers.warm import WarmUp, shown, warm_up
 
-WORD = r"<[^<>\s]{1,20}>| ?[A-Za-z]+| ?[0-9]|[^\sA-Za-z0-9]|\s"
+WORD = r"<[^<>\s]{1,20}>| ?[A-Za-z]+ [0-9]| ?[A-Za-z]+| ?[0-9]|[^\sA-Za-z0-9]|\s"
+"""What is one token. An object of a list with its place is one, as a patch of a picture is that
+shows what stands where: else most of the lesson would go into finding which number is whose."""
 CONTEXT = 512
 
 
