@@ -243,6 +243,8 @@ class Task:
     """With whose rewards a rollout's reward is compared when credit is given."""
     cluster: Callable[[Example], str] = by_id
     """The unit of resampling for intervals: scene, day block; unless given, the set."""
+    picture: Callable[[Example, Completion], Mapping[str, Any] | None] | None = None
+    """What a person is shown beside an answer, as `harness.pictures` reads it; None: nothing."""
     reasons: frozenset[str] = REASONS
     released: str = ""
     """ISO date on which the questions became public, for contamination filters."""

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from harness.codec import plain, revive
+from harness.pictures import Draw
 from harness.viewing_sets import sets
 
 LONGEST_TEXT = 20_000
@@ -52,10 +53,12 @@ class Rows:
     _numbers: dict[str, int] = field(default_factory=dict[str, int])
     _tokens: int = 0
 
-    def add(self, line: Mapping[str, Any], longest: int) -> None:
+    def add(self, line: Mapping[str, Any], longest: int, draw: Draw | None = None) -> None:
         """One stored rollout; a line that is none is counted as damaged."""
         try:
             row = self._row(line, longest)
+            if draw is not None:
+                row["picture"] = draw(line)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             self.damaged += 1
         else:
@@ -132,8 +135,8 @@ class Rows:
         }
 
 
-def rows(lines: Iterable[Mapping[str, Any]], limit: int) -> Rows:
-    """The first `limit` rollouts of a journal's lines."""
+def rows(lines: Iterable[Mapping[str, Any]], limit: int, draw: Draw | None = None) -> Rows:
+    """The first `limit` rollouts of a journal's lines, with their pictures if they can be drawn."""
     kept: list[Mapping[str, Any]] = []
     made = Rows()
     for line in lines:
@@ -143,7 +146,7 @@ def rows(lines: Iterable[Mapping[str, Any]], limit: int) -> Rows:
             made.left_out += 1
     longest = min(LONGEST_TEXT, max(2_000, MOST_TEXT // max(len(kept), 1)))
     for line in kept:
-        made.add(line, longest)
+        made.add(line, longest, draw)
     made.sets = sets(kept)
     return made
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
+from harness.images import data_url, is_image
 from harness.models import Sampling
 from harness.types import Completion, Prompt, Stopped
 
@@ -85,7 +86,7 @@ def body(
     }
     if chat:
         table["messages"] = [
-            {"role": message.speaker, "content": _text(message.content)}
+            {"role": message.speaker, "content": _content(message.content)}
             for message in ask.prompt.spoken()
         ]
     else:
@@ -250,6 +251,19 @@ def _length(choice: Choice) -> int:
 
 def _field(table: Any, name: str) -> Any:
     return cast(dict[str, Any], table).get(name) if isinstance(table, dict) else None
+
+
+def _content(content: Any) -> str | list[dict[str, Any]]:
+    """A message as chat endpoints read it: text, or parts where it holds images."""
+    parts: tuple[Any, ...] = cast(Any, content) if isinstance(content, tuple) else (content,)
+    if not any(is_image(part) for part in parts):
+        return _text(content)
+    return [
+        {"type": "image_url", "image_url": {"url": data_url(part)}}
+        if is_image(part)
+        else {"type": "text", "text": _text(part)}
+        for part in parts
+    ]
 
 
 def _text(content: Any) -> str:

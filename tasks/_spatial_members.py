@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
 
-from harness import Example, Message, Prompt, Rollout, Split, Task
+from harness import Example, Message, Prompt, Split, Task
 from tasks import _spatial_beginners as beginners
 from tasks._spatial_metrics import MIRRORED, SCENES
+from tasks._spatial_pairs import mirrored_scores
+from tasks._spatial_picture import scene_picture
 from tasks._splits import split_of
 from tasks.spatial_claims.verdict import verify
 from tasks.spatial_scenes import questions as asking
@@ -37,6 +39,7 @@ LISTED = (
 Form = Literal["picture", "list", "short"]
 
 
+PICTURED: Mapping[Split, int] = {"train": 300, "dev": 25, "test": 100}
 LEARNED: Mapping[Split, int] = {"train": 500, "dev": 25, "test": 100}
 SCORED: Mapping[Split, int] = {"test": 100}
 PAIRED: Mapping[Split, int] = {"dev": 10, "test": 50}
@@ -56,7 +59,7 @@ class Member:
 
 
 MEMBERS: Mapping[str, Member] = {
-    "scenes": Member("picture", LEARNED),
+    "scenes": Member("picture", PICTURED),
     "scenes_ood": Member("picture", SCORED, Kind(held_out=True)),
     "scenes_mirrored": Member("picture", PAIRED, mirrored=True),
     "scenes_text": Member("list", LEARNED),
@@ -184,37 +187,6 @@ def _at(thing: Thing, boxed: bool) -> str:
     return f" at [{', '.join(f'{edge:.0f}' for edge in thing.box)}]" if boxed else ""
 
 
-# -- pairs
-
-
-def compare(mates: Sequence[Rollout]) -> list[dict[str, float]]:
-    """pair_consistent: share of the answers to the other scene of the pair that agree with this
-    one, after turning yes and no where the mirror turns them. pair_correct: chance that one answer
-    to each is right."""
-    sides: dict[bool, list[Rollout]] = {True: [], False: []}
-    for mate in mates:
-        sides[mate.example.id.endswith("/mirrored")].append(mate)
-    right = 1.0
-    for side in sides.values():
-        right *= sum(mate.verdict.scores["correct"] for mate in side) / max(len(side), 1)
-    found: list[dict[str, float]] = []
-    for mate in mates:
-        others = sides[not mate.example.id.endswith("/mirrored")]
-        expected = _through_the_mirror(mate)
-        agree = [expected is not None and expected == other.verdict.answer for other in others]
-        share = sum(agree) / len(agree) if agree else 0.0
-        found.append({"pair_consistent": share, "pair_correct": right})
-    return found
-
-
-def _through_the_mirror(mate: Rollout) -> Any:
-    """What this answer says of the other scene of its pair."""
-    answer = mate.verdict.answer
-    if asking.turns(mate.example.inputs["question"]):
-        return {"yes": "no", "no": "yes"}.get(str(answer))
-    return answer
-
-
 # -- tasks
 
 
@@ -231,8 +203,10 @@ def generated(name: str) -> Task:
         metrics=SCENES,
         reward={"correct": 1.0, "format": 0.1},
         cluster=scene_of,
+        picture=scene_picture,
+        demonstrations=demonstrations if member.form == "short" else None,
         source="generated",
     )
-    if member.form == "short":
-        return task.but(demonstrations=demonstrations)
-    return task.but(set=set_of, compare=compare, metrics=MIRRORED) if member.mirrored else task
+    return (
+        task.but(set=set_of, compare=mirrored_scores, metrics=MIRRORED) if member.mirrored else task
+    )

@@ -18,6 +18,7 @@ from harness.commands.opening import ModelOptions, open_model
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
 from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
+from harness.images import in_words
 from harness.models import Costly, Model, Sampling
 from harness.play import first, play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
@@ -74,7 +75,7 @@ class Question:
             "rollouts": sum(p.rollouts for p in prompts),
             "metrics": [metric.name for metric in self.metrics()],
             "sampling": self.sampling,
-            "first_prompt": [[m.speaker, m.content] for m in prompts[0].spoken()],
+            "first_prompt": [[m.speaker, in_words(m.content)] for m in prompts[0].spoken()],
         }
 
     def asks(self, model: Model, prompts: Sequence[Prompt]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.commands import screen
 from harness.commands.opening import ModelOptions, open_forecast, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import UsageError
+from harness.images import in_words
 from harness.models import Model, Sampling
 from harness.types import Task
 from trainers.cards import best_dtype, use_tf32
@@ -74,7 +75,7 @@ class Job:
             "processes": self.world.size,
             "sharding": self.sharding,
             "first_prompt": [
-                [m.speaker, m.content] for m in self.task.prompt(examples[0]).spoken()
+                [m.speaker, in_words(m.content)] for m in self.task.prompt(examples[0]).spoken()
             ],
         }
 

@@ -159,6 +159,7 @@ def _metric(metric: Any) -> dict[str, Any]:
 
 
 def _first(found: Any, split: str, example: Any) -> dict[str, Any]:
+    from harness.images import in_words
     from harness.models import Gold
     from harness.play import play
     from harness.types import Rollout
@@ -170,7 +171,7 @@ def _first(found: Any, split: str, example: Any) -> dict[str, Any]:
         "split": split,
         "id": example.id,
         "tags": dict(example.tags),
-        "prompt": [[message.speaker, message.content] for message in prompt.spoken()],
+        "prompt": [[each.speaker, in_words(each.content)] for each in prompt.spoken()],
         "gold": found.gold(example),
         "verdict": verdict,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -24,12 +24,13 @@ def run(
     from results.run import find_run
 
     folder = find_run(place, output)
+    draw = _drawing(folder.manifest)
 
     def page() -> str:
         from harness import viewing
 
         journal = folder.rollouts
-        shown = viewing.rows(journal.read(), limit)
+        shown = viewing.rows(journal.read(), limit, draw)
         shown.damaged += journal.damaged
         title = folder.path.resolve().name
         alarms = list(Journal(folder.path / "alarms.jsonl").read())
@@ -49,6 +50,26 @@ def run(
         screen.say("ended")
     finally:
         server.server_close()
+
+
+def _drawing(manifest: Mapping[str, Any]) -> Any:
+    """How the run's rollouts are drawn; None where its task has no pictures or is not here."""
+    from harness import registry
+    from harness.commands import screen
+    from harness.errors import HarnessError
+    from harness.pictures import drawing
+
+    asks = manifest.get("asks")
+    name = cast(Mapping[str, Any], asks).get("task") if isinstance(asks, Mapping) else None
+    if not isinstance(name, str) or name.endswith(".py"):
+        return None
+    try:
+        task = registry.task(name)
+        same = cast(Mapping[str, Any], asks).get("version") == task.version
+        return drawing(task) if same else None
+    except HarnessError as error:  # the texts are shown without its pictures
+        screen.say(f"without pictures: {error}")
+        return None
 
 
 def serving(page: Callable[[], str], port: int) -> Any:

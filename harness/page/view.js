@@ -94,6 +94,53 @@ function plot(parent, drawn) {
   }
 }
 
+function drawn(name, parent, settings, kind) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(settings)) made.setAttribute(key, value);
+  if (kind) made.setAttribute("class", kind);
+  if (parent) parent.append(made);
+  return made;
+}
+
+const BOX = { true: "true box", hit: "claimed, hits", miss: "claimed, misses", claimed: "claimed" };
+const SENTENCE = { true: "\u2713 true", false: "\u2717 false", concluded: "\u2234 concluded", unread: "\u00b7 no claim" };
+
+function picture(parent, shown) {
+  const figure = make("figure", parent, undefined, "picture");
+  const told = shown.boxes.filter(each => each.kind !== "true").length;
+  const svg = drawn("svg", figure, {
+    viewBox: "0 0 " + shown.width + " " + shown.height, role: "img",
+    "aria-label": "what was asked about, with " + told + " claimed boxes",
+  });
+  if (shown.image) drawn("image", svg, { href: shown.image, width: shown.width, height: shown.height });
+  for (const each of shown.shapes) {
+    const p = each.points, look = { fill: each.fill };
+    if (each.kind === "polygon") drawn("polygon", svg, { points: p.join(" "), ...look });
+    else if (each.kind === "rect") drawn("rect", svg, { x: p[0], y: p[1], width: p[2] - p[0], height: p[3] - p[1], ...look });
+    else drawn("ellipse", svg, { cx: (p[0] + p[2]) / 2, cy: (p[1] + p[3]) / 2, rx: (p[2] - p[0]) / 2, ry: (p[3] - p[1]) / 2, ...look });
+  }
+  for (const each of shown.boxes) {
+    const [x1, y1, x2, y2] = each.box;
+    const place = { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.max(Math.abs(x2 - x1), 1), height: Math.max(Math.abs(y2 - y1), 1) };
+    visible(drawn("title", drawn("rect", svg, place, "box " + each.kind), {}), BOX[each.kind] + ": " + each.label);
+  }
+  const side = make("div", figure);
+  if (shown.caption) visible(make("p", side), shown.caption);
+  const list = make("ol", side, undefined, "claims");
+  for (const each of shown.sentences) {
+    const item = make("li", list, undefined, "claim " + each.kind);
+    make("b", item, SENTENCE[each.kind]);
+    item.append(" ");
+    visible(make("bdi", item), each.text);
+  }
+  const legend = make("p", side, undefined, "who");
+  for (const kind of ["true", "hit", "miss", "claimed"]) {
+    if (!shown.boxes.some(each => each.kind === kind)) continue;
+    make("span", legend, BOX[kind], "key " + kind);
+    legend.append(" ");
+  }
+}
+
 function card(row, wanted) {
   const article = make("article", null, undefined, row.reason === "ok" ? "ok" : row.reason === "wrong" ? "wrong" : "");
   const head = make("h2", article);
@@ -107,6 +154,7 @@ function card(row, wanted) {
   make("b", told, "answer ");
   write(make("bdi", told), row.answer === null ? "none was read" : row.answer, wanted);
   if (row.note) write(make("p", article), row.note, wanted);
+  if (row.picture) picture(article, row.picture);
   row.turns.forEach((turn, number) => {
     const name = row.turns.length > 1 ? "prompt of turn " + (number + 1) : "prompt";
     const asked = make("details", article);

@@ -36,6 +36,8 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
     """An answer as it is compared: lower case, without full stop and articles; numbers in digits,
     references in the order size, color, shape."""
     words = text.lower().replace(",", " ").strip().rstrip(".!").split()
+    if question["type"] == "choice":
+        return _option(" ".join(words), question["options"])
     if words and words[0] in ("the", "a", "an"):
         words = words[1:]
     if question["type"] == "count" and len(words) == 1:
@@ -46,6 +48,39 @@ def answer_of(text: str, question: Mapping[str, Any]) -> str:
         if ref is not None:
             return " ".join(filter(None, ref))
     return " ".join(words)
+
+
+def _option(text: str, options: Sequence[str]) -> str:
+    """The letter of the option that `b`, `(B)`, `B. a cat` or its own words name."""
+    first = text.partition(" ")[0]
+    letter = first.strip("().:").upper()
+    known = len(letter) == 1 and "A" <= letter < chr(ord("A") + len(options))
+    if known and (text == first or not first.isalpha()):  # `a cat` does not name the option A
+        return letter
+    plain = [" ".join(option.lower().replace(",", " ").rstrip(".").split()) for option in options]
+    return chr(ord("A") + plain.index(text)) if plain.count(text) == 1 else text
+
+
+def restated(sentences: Iterable[str], caption: str) -> set[str]:
+    """yes where a sentence says what a caption says, no where it says so with `is not`."""
+    said = _words(caption)
+    denied = {
+        (*said[: at + 1], "not", *said[at + 1 :])
+        for at, word in enumerate(said)
+        if word in ("is", "are", "has")
+    }
+    found: set[str] = set()
+    for sentence in sentences:
+        words = _words(sentence)
+        if words == said:
+            found.add("yes")
+        elif words in denied:
+            found.add("no")
+    return found
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.lower().strip().rstrip(".").split())
 
 
 def _by_relations(claims: Sequence[Claim], question: Mapping[str, Any]) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harness import Completion, Example, Verdict
 from tasks.spatial_claims.boxes import scale_of
-from tasks.spatial_claims.entailment import answer_of, entailed
+from tasks.spatial_claims.entailment import answer_of, entailed, restated
 from tasks.spatial_claims.grammar import Claim, parse, sentences
 from tasks.spatial_claims.truth import Checked, checked
 from tasks.spatial_scenes.questions import needed
@@ -99,9 +99,12 @@ def judgment(
         else None
         for claim in claims
     ]
+    follows = entailed(filter(None, claims), question)
+    if question["type"] == "caption":
+        follows |= restated(told, question["question"])
     return Judgment(
         answer_of(read.answer, question),
-        frozenset(entailed(filter(None, claims), question)),
+        frozenset(follows),
         tuple(map(Sentence, told, claims, looked)),
     )
 

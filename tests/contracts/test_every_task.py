@@ -36,8 +36,9 @@ QUICK_PUZZLES = frozenset(
 
 ELSEWHERE_ONLY = frozenset(
     f"coding/livecodebench{scenario}" for scenario in ("", "_repair", "_output", "_execution")
-)
-"""Their statements belong to contest sites: a folder of public data need not hold them."""
+) | frozenset(f"spatial/{name}" for name in "vsr cvbench blink whatsup spatialeval".split())
+"""Statements of contest sites, photos of photographers: a folder of public data need not hold
+them."""
 
 
 def _quick(name: str) -> bool:
