@@ -66,6 +66,7 @@ MEMBERS: Mapping[str, Member] = {
     "scenes_text_ood": Member("list", SCORED, Kind(held_out=True)),
     "scenes_text_mirrored": Member("list", PAIRED, mirrored=True),
     "scenes_short": Member("short", SHORT, Kind(3, 3, columns=COLUMNS)),
+    "scenes_pair": Member("short", SHORT, Kind(2, 2, columns=COLUMNS)),
 }
 
 
@@ -106,7 +107,8 @@ def _balanced(made: Sequence[Example]) -> list[Example]:
 def _questions(member: Member, scene: Mapping[str, Any], number: int) -> list[Question]:
     seen = world.things(scene)
     if member.form == "short":
-        return asking.short_questions(seen, number)
+        pair = len(seen) == 2
+        return [asking.pair_question(seen)] if pair else asking.short_questions(seen, number)
     return asking.questions(seen, number, held_out=member.kind.held_out)
 
 

@@ -1,7 +1,7 @@
 """Do floors make reasoning agree with its answers, at no loss of accuracy? `make spatial`.
 
 Five small models learn from a beginner who answers mostly rightly and reasons for the look of it
-(spatial/scenes_short). Each is then trained thrice with one budget of rollouts: by grpo on right
+(spatial/scenes_pair). Each is then trained thrice with one budget of rollouts: by grpo on right
 answers, by grpo on a fixed sum of right answers, consistency and grounding, and by fgrpo. Every
 number but the lesson comes from the command line as users have it, on held-out scenes, four
 attempts a question at temperature 1. Killed at any moment, it goes on where it was.
@@ -27,18 +27,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-TASK = "spatial/scenes_short"
-LESSON, LESSON_RATE = 600, 3e-3
-STEPS, RATE = 120, 5e-4
-SAMPLER = ("samplers.prompts=16", "samplers.rollouts=8")
+TASK = "spatial/scenes_pair"
+LESSON, LESSON_RATE = 240, 4e-3
+STEPS, RATE = 80, 5e-4
+SAMPLER = ("samplers.prompts=8", "samplers.rollouts=8")
 FIXED = '{"correct": 1.0, "format": 0.1, "consistent": 0.5, "grounding": 0.2}'
 """The fixed weights of the sum."""
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "grpo": ("grpo", ()),
-    "fixed": ("grpo", (f"rewards.WeighScores.scores={FIXED}",)),
     "fgrpo": ("fgrpo", ("advantages.PriceConstraints.rate=0.1",)),
+    "fixed": ("grpo", (f"rewards.WeighScores.scores={FIXED}",)),
 }
-"""Recipe and settings of each. Prices rise ten times as fast as by default: there are 120 steps."""
+"""Recipe and settings of each. Prices rise ten times as fast as by default: there are few steps."""
 METRICS = ("pass@1", "inconsistent|format", "consistent", "grounding", "accurate_consistent")
 HALF, FALLS, LOSS = 0.5, 0.05, 0.01
 
