@@ -165,7 +165,7 @@ def _gap(row: dict[str, float]) -> str:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("build/spatial"))
     parser.add_argument("--records", type=Path, help="give the records to these")
     parser.add_argument("--seeds", type=int, default=5)

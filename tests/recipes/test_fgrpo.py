@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.rewards import WeighScores
 
 NEAR = {"atol": 1e-6, "rtol": 0}
-Scores = dict[str, float]
+Scores = Mapping[str, float]
 SHEET: list[Scores] = [
     {"correct": 1, "consistent": 1, "grounding": 0.9},
     {"correct": 1, "consistent": 0, "grounding": 0.6},

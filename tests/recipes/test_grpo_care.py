@@ -231,6 +231,7 @@ def test_the_reference_is_saved_and_a_stopped_run_goes_on_to_the_same_one(tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(*policies, strict=True))
 
 
+@pytest.mark.slow
 def test_of_an_adapter_only_the_adapter_is_held(tmp_path: Path):
     run = training(tmp_path, steps=1, lora=2)
     run.train()
