@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test slow check lint types boards site assets browser conformance coverage \
-  ranks learning sweep ladders recipes-table claims air rag phrasings \
+  ranks learning sweep ladders recipes-table claims air rag spatial phrasings \
   bench-verifier bench-sandbox test-hostile bench-generation bench-eval bench-trainer bench-stages \
   bench-gpu bench-air bench-retrieval bench-site \
   new-task new-recipe clean
@@ -108,6 +108,10 @@ bench-air: $(READY)
 # Does training for agreement make answers agree? Killed, it goes on where it was.
 rag: $(READY)
 	$(BIN)/python tests/bench/rag.py
+
+# Do floors make reasoning agree with its answers? Some ten minutes; killed, it goes on where it was.
+spatial: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/spatial.py
 
 # Public questions in a model's words: make phrasings SET=hotpotqa MODEL=text:PATH
 phrasings: $(READY)

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal
 
 from harness import Example, Message, Prompt, Split, Task
+from tasks import _spatial_beginners as beginners
 from tasks._spatial_metrics import MIRRORED, SCENES
 from tasks._spatial_pairs import mirrored_scores
 from tasks._spatial_picture import scene_picture
@@ -65,6 +66,7 @@ MEMBERS: Mapping[str, Member] = {
     "scenes_text_ood": Member("list", SCORED, Kind(held_out=True)),
     "scenes_text_mirrored": Member("list", PAIRED, mirrored=True),
     "scenes_short": Member("short", SHORT, Kind(3, 3, columns=COLUMNS)),
+    "scenes_pair": Member("short", SHORT, Kind(2, 2, columns=COLUMNS)),
 }
 
 
@@ -105,7 +107,8 @@ def _balanced(made: Sequence[Example]) -> list[Example]:
 def _questions(member: Member, scene: Mapping[str, Any], number: int) -> list[Question]:
     seen = world.things(scene)
     if member.form == "short":
-        return asking.short_questions(seen, number)
+        pair = len(seen) == 2
+        return [asking.pair_question(seen)] if pair else asking.short_questions(seen, number)
     return asking.questions(seen, number, held_out=member.kind.held_out)
 
 
@@ -173,6 +176,11 @@ def gold(example: Example, form: Form) -> str:
     return f"<think>\n{reasoning}\n</think>\n<answer>{example.target}</answer>"
 
 
+def demonstrations(example: Example) -> list[tuple[Prompt, str]]:
+    """What a beginner says of a short list."""
+    return beginners.demonstrations(example, prompt(example, "short"))
+
+
 def _true_relation(question: Question) -> str:
     return question["rel"] if question["answer"] == "yes" else asking.OPPOSITE[question["rel"]]
 
@@ -198,6 +206,7 @@ def generated(name: str) -> Task:
         reward={"correct": 1.0, "format": 0.1},
         cluster=scene_of,
         picture=scene_picture,
+        demonstrations=demonstrations if member.form == "short" else None,
         source="generated",
     )
     return (

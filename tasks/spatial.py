@@ -35,6 +35,7 @@ Members  scenes                pictures of 224 x 224 pixels
          scenes_text_ood       lists with pairs of color and shape that training never shows
          scenes_text_mirrored  pairs of a list and that of the mirrored scene
          scenes_short          three shapes in a line, a question, a claim; for small models
+         scenes_pair           the same with two shapes, in the order in which they are asked about
          vsr                   captions of photos, true or false (COCO)
          cvbench               CV-Bench: relation, count, depth and distance
          blink                 BLINK: spatial relation, relative depth, several views

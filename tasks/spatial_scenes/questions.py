@@ -140,6 +140,12 @@ def short_questions(scene: Sequence[Thing], number: int) -> list[Question]:
     return [settled(each, scene) for each in asked]
 
 
+def pair_question(scene: Sequence[Thing]) -> Question:
+    """Whether the first of two objects is left of the second."""
+    a, b = scene
+    return settled({"type": "relation", "rel": "left of", "a": a.shape, "b": b.shape}, scene)
+
+
 def mirrored_question(question: Mapping[str, Any], scene: Sequence[Thing]) -> Question:
     """What is asked of the mirrored scene: left and right of relations stay, so that the answer
     turns; leftmost becomes rightmost, so that the answer stays."""

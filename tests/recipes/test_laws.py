@@ -58,6 +58,7 @@ def cut(rollout: Rollout, steps: int, right: int) -> Rollout:
 
 def judged(rollout: Rollout, right: int, close: float = 0.0) -> Rollout:
     scores = {"correct": float(right), "close": float(right or close)}
+    scores |= {"consistent": float(right), "grounding": scores["close"]}
     return replace(rollout, verdict=Verdict(scores, reason="ok" if right else "wrong"))
 
 
@@ -157,7 +158,8 @@ def test_resume_gives_the_numbers_of_an_unbroken_run(name: str, tmp_path: Path):
     recipe: Recipe = short(registry.recipe(name), steps=3, optimizer=AdamW(lr=1e-3))
     task = digits().but(
         verify=lambda example, completion: Verdict(
-            {"correct": float(len(str(completion.output)) % 2), "close": 0.5},
+            {"correct": float(len(str(completion.output)) % 2), "close": 0.5}
+            | {"consistent": float(len(str(completion.output)) % 3 == 0), "grounding": 0.5},
             reason="ok" if len(str(completion.output)) % 2 else "wrong",
         )
     )

@@ -429,3 +429,13 @@ def test_photos_of_a_hub_are_kept_under_the_digest_of_their_pixels(
     assert len({each.inputs["images"][0] for each in examples}) == 2
     shown = [task.prompt(each).messages[0].content[0] for each in examples]
     assert [image[0, 0].tolist() for image in shown] == [[10, 0, 0], [20, 0, 0]]
+
+
+def test_pairs_are_asked_in_the_order_in_which_they_are_listed() -> None:
+    task = member("scenes_pair")
+    for example in task.examples("test"):
+        listed, _, asked = task.prompt(example).messages[0].content.partition(". ")
+        columns = dict(part.split() for part in listed.split(", "))
+        a, rel, _, b = asked.rstrip("?").split()
+        assert [a, b] == [*columns]
+        assert (rel, columns[a] < columns[b]) == ("left", example.target == "yes")
