@@ -38,7 +38,8 @@ that point has an area of {n[auc]:.3f} below it. The areas on the test year:
 
 Had the threshold on `sft` been chosen on the test year itself, each rate by its own best threshold
 and F1 at most {loss} lower, far_ratio could have changed by {reach[far_ratio]:+.0%} and pofd by
-{reach[pofd]:+.0%} (means over seeds).
+{reach[pofd]:+.0%} (means over seeds). No threshold brings far_ratio to {n[far_ratio]:.3f} with F1
+above {at_goal:.3f}.
 """
 
 
@@ -110,9 +111,10 @@ def _limits(report: Mapping[str, Any]) -> str:
         for name, each in report["auc"].items()
     )
     best = {rate: float(np.mean([each[rate] for each in limits["reach"]])) for rate in RATES}
-    return LIMITS.format(
-        goal=GOAL, loss=LOSS, pod=pod, far=far, f1=f1, n=limits["needed"], areas=areas, reach=best
-    )
+    needed = limits["needed"]
+    low = [e["f1"] for c in limits["curves"] for e in c if e["far_ratio"] <= needed["far_ratio"]]
+    return LIMITS.format(goal=GOAL, loss=LOSS, pod=pod, far=far, f1=f1, n=needed, areas=areas,
+                         reach=best, at_goal=max(low, default=0.0))  # fmt: skip
 
 
 # ---- pictures

@@ -52,7 +52,7 @@ class Trial:
     sampler: str
     limit: int
     max_tokens: int
-    beta: float = 0.0
+    beta: float = 0.04
     """Weight of the KL to the start, the same for both recipes."""
     dtype: str = "float32"
     seed: int = 0
@@ -70,6 +70,8 @@ class Trial:
         changes += self.sampler.split()
         if recipe == "ps_grpo":
             changes.append("rewards.PayAgreement.similarity=token_f1")  # answers of one word
+            # the exact reward: one-word answers cost nothing to compare, drawn ones add noise
+            changes += [f"rewards.PayAgreement.{of}=None" for of in ("phrasings", "rollouts")]
         return [
             *(self.task, "-m", self.model, "--recipe", recipe, *how.split(), *looks.split()),
             *("--dtype", self.dtype, "--set", *changes),
