@@ -217,7 +217,7 @@ def gaps(trials: list[Trial], output: Path) -> Iterator[Gap]:
             sides.append({str(n): value for n, value in enumerate(means)})
             clusters = {str(n): str(cluster) for n, cluster in enumerate(of[0].cluster_of)}
         values = (fmean(sides[0].values()), fmean(sides[1].values()))
-        yield Gap(label, ours, theirs, metric, values, compare(*sides, clusters))
+        yield Gap(label, ours, theirs, metric, values, compare(sides[0], sides[1], clusters))
 
 
 def by_starts(found: list[Gap]) -> Iterator[str]:
@@ -291,7 +291,7 @@ def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("part", nargs="?", choices=("tiny", "real"), help="default: both")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     asked = parser.parse_args()
