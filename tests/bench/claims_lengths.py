@@ -32,7 +32,18 @@ def arm(name: str, seed: int, output: Path) -> tuple[float, float]:
     words = ["train", "ladders/wordy", "--recipe", recipe, "--model", "text:tiny", "--no-test"]
     words += ["--seed", str(seed), "--name", f"{name}-{seed}", "-o", str(output), "--json"]
     words += ["--warm-up", "300", "--budget", "2000rollouts", "--max-tokens", "16"]
-    words += ["--dtype", "float32", "--dev-every", "32", "--dev-limit", "100", "--keep-best", "0"]
+    words += [
+        "--dtype",
+        "float32",
+        "--dev-every",
+        "32",
+        "--dev-limit",
+        "100",
+        "--dev-rollouts",
+        "4",
+        "--keep-best",
+        "0",
+    ]
     words += ["--save-every", "1000", "--set", "optimizer.lr=3e-4", *settings]
     environment = {**os.environ, "PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
     asked = [sys.executable, "-m", "harness", *words]
