@@ -102,7 +102,8 @@ def harness(*words: str | Path) -> str:
 def paired(one: str, other: str, metric: str, output: Path) -> dict[str, Any]:
     """Two evaluations on the same examples: means, difference, interval over scenes, p."""
     how = ("--metric", metric, "--json", "--show", "0", "-o", output)
-    [found] = json.loads(harness("compare", one, other, *how))
+    runs = output / "runs"  # as folders: the names of evaluations begin those of trainings
+    [found] = json.loads(harness("compare", runs / one, runs / other, *how))
     return found["pairs"][0]
 
 
