@@ -87,8 +87,8 @@ JOBS ?= 2
 RECIPES ?= grpo,dr_grpo,dapo,gspo,rloo,cispo,spo,knapsack_rl,xrpo,s_grpo,igrpo,scaf_grpo,mc_grpo,length_curriculum,grpo_lambda,unlikely,bnpo,gdpo,ngrpo,tempo,drpo,disco
 sweep: $(READY)
 	$(BIN)/harness train --sweep --recipes $(RECIPES) --seeds $(SEEDS) --jobs $(JOBS) --model text:tiny --warm-up 300 \
-	  --budget 4000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
-	  --dev-every 8 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
+	  --budget 2000rollouts --set optimizer.lr=3e-4 --max-tokens 16 --dtype float32 \
+	  --dev-every 4 --dev-limit 50 --dev-rollouts 4 --test-rollouts 8 --save-every 1000 --keep-best 0
 	$(BIN)/harness publish
 
 # Do the home tasks tell recipes apart? Where each starts, and how many groups are flat there.
@@ -98,7 +98,7 @@ ladders: $(READY)
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
 
-# Does training against false alarms help? Some six minutes; HARNESS_DATA names the folder with air/.
+# Does training against false alarms help? Some six minutes of a core; HARNESS_DATA holds air/.
 air: $(READY)
 	$(BIN)/python -m tests.bench.air
 
@@ -122,6 +122,7 @@ bench-retrieval: $(READY)
 
 bench-verifier: $(READY)
 	$(BIN)/python tests/bench/verifier.py
+	$(BIN)/python tests/bench/scenes.py
 
 bench-sandbox: $(READY)
 	$(BIN)/python tests/bench/sandbox.py --write results/bench_sandbox.md

@@ -158,10 +158,16 @@ def _encode_turn(prompt: Prompt, completion: Completion) -> dict[str, Any]:
     }
 
 
+def _content(content: Any) -> Any:
+    """Of a message, whose parts are a tuple."""
+    revived = revive(content)
+    return tuple(cast(list[Any], revived)) if isinstance(revived, list) else revived
+
+
 def _decode_turn(
     turn: Mapping[str, Any], example: Example, table: Mapping[str, Any]
 ) -> tuple[Prompt, Completion]:
-    messages = tuple(Message(speaker, revive(content)) for speaker, content in turn["messages"])
+    messages = tuple(Message(speaker, _content(content)) for speaker, content in turn["messages"])
     prompt = Prompt(
         example,
         messages,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from harness.codec import decode
-from harness.types import SPLITS, Example, Task
+from harness.types import SPLITS, Task
 
 MOST_BOXES, MOST_SENTENCES, LONGEST = 64, 100, 400
 MOST_IMAGES = 24_000_000
@@ -33,16 +33,15 @@ def drawing(task: Task) -> Draw | None:
     """How the rollouts of a task are drawn; None where it has no pictures.
 
     A rollout whose example is no longer there has none; nor has one beyond the room of a page.
+    DataError where the examples cannot be read.
     """
     picture = task.picture
     if picture is None:
         return None
-    examples: dict[str, Example] = {}
+    examples = {each.id: each for split in SPLITS for each in task.examples(split)}
     room = [MOST_IMAGES]
 
     def draw(line: Mapping[str, Any]) -> dict[str, Any] | None:
-        if not examples:
-            examples.update({each.id: each for split in SPLITS for each in task.examples(split)})
         example = examples.get(str(line["example"]))
         if example is None:
             return None

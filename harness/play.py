@@ -32,6 +32,7 @@ from harness.types import (
     Task,
     Turn,
     Verdict,
+    by_id,
 )
 
 Key = tuple[str, int]
@@ -97,6 +98,8 @@ def whole_sets(
 
     At least one, so a set of more than `limit` examples is still asked whole.
     """
+    if task.set is by_id:
+        return [[example] for example in (examples if limit is None else examples[: max(1, limit)])]
     found: dict[str, list[Example]] = {}
     for example in examples:
         found.setdefault(task.set(example), []).append(example)

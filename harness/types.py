@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:  # NumPy takes longer to import than all of the language
     import numpy as np
@@ -84,8 +84,7 @@ class Prompt:
         if not self.hints:
             return self.messages
         *before, last = self.messages
-        hinted = "\n\n".join((str(last.content), *self.hints))
-        return (*before, replace(last, content=hinted))
+        return (*before, replace(last, content=_hinted(last.content, self.hints)))
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,9 @@ class Completion:
     pieces: tuple[str, ...] = ()
     """Text of each step, where a step has one."""
     trace: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
-    """The family's own record (token ids, pixels); nobody else opens it."""
+    """The family's own record (token ids, pixels); nobody else opens it, but for `images`: of each
+    picture in the prompt {"given": [width, height], "seen": [width, height]} in pixels, as it was
+    handed in and as the model saw it. Boxes in the output are in pixels of `seen`."""
     note: str = ""
 
 
@@ -117,6 +118,16 @@ class Verdict:
     reason: str = "ok"
     note: str = ""
     """One line for people."""
+
+
+def _hinted(content: Any, hints: tuple[str, ...]) -> Any:
+    """Content with hints after its last text; pictures and other arrays stay as they are."""
+    if isinstance(content, str):
+        return "\n\n".join((content, *hints))
+    parts = cast(tuple[Any, ...], content) if isinstance(content, tuple) else (content,)
+    if parts and isinstance(parts[-1], str):
+        return (*parts[:-1], "\n\n".join((parts[-1], *hints)))
+    return (*parts, "\n\n".join(hints))
 
 
 Turn = tuple[Prompt, Completion]

@@ -27,6 +27,8 @@ MOST_TEXT = 64_000_000
 """Characters of completions in all: with many rollouts each gets less, but 2,000 at least."""
 MOST_TOKENS = 500_000
 """Tokens in all that are stored with their log-probability."""
+MOST_PICTURES = 2_000
+"""Rollouts that are shown with a picture."""
 MOST_LINES, MOST_POINTS = 4, 200
 """Columns of an array that are drawn, and points of each."""
 HOUSE = Path(__file__).parent / "page"
@@ -48,6 +50,8 @@ class Rows:
     damaged: int = 0
     untold: int = 0
     """Completions whose log-probabilities were left out, for size."""
+    undrawn: str = ""
+    """Why rollouts are without the pictures that their task has."""
     sets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Examples that were asked together, as `harness.viewing_sets` shows them."""
     _numbers: dict[str, int] = field(default_factory=dict[str, int])
@@ -146,7 +150,9 @@ def rows(lines: Iterable[Mapping[str, Any]], limit: int, draw: Draw | None = Non
             made.left_out += 1
     longest = min(LONGEST_TEXT, max(2_000, MOST_TEXT // max(len(kept), 1)))
     for line in kept:
-        made.add(line, longest, draw)
+        made.add(line, longest, draw if len(made.rows) < MOST_PICTURES else None)
+    if draw is not None and len(made.rows) > MOST_PICTURES:
+        made.undrawn = f"those beyond the first {MOST_PICTURES:,}"
     made.sets = sets(kept)
     return made
 
@@ -271,6 +277,8 @@ def _notices(report: Mapping[str, Any] | None, of: Rows) -> list[str]:
         notices.append(f"{of.damaged:,} lines of the file could not be read.")
     if of.untold:
         notices.append(f"{of.untold:,} completions are without log-probabilities, for size.")
+    if of.undrawn:
+        notices.append(f"Without pictures: {_short(of.undrawn)}.")
     told = _table(report)
     if told.get("missing"):
         notices.append(f"{told['missing']} rollouts could not be made or judged.")

@@ -30,6 +30,7 @@ from trainers.learner import Learner
 from trainers.loop import Plan, Training, in_order
 from trainers.policies.forecast import open_forecast
 from trainers.policies.text import open_text
+from trainers.policies.vision import open_vision
 from trainers.policy import Policy
 from trainers.recipe import Attempt, Policies, Recipe, Run, wrapped
 
@@ -144,6 +145,17 @@ def order_does_not_matter(subject: Subject) -> Iterator[str]:
             yield f"permuting rollouts does not permute their {name}"
 
 
+def micro_batches_change_no_gradient(subject: Subject) -> Iterator[str]:
+    whole, cut = _gradients(subject, 10**6), _gradients(subject, 1)
+    for which, one, other in zip(("first", "second"), whole, cut, strict=True):
+        if float((one - other).norm()) > 1e-4 * float(one.norm()) + 1e-9:
+            yield (
+                f"the gradient of a step's {which} update depends on how rollouts are cut into "
+                "micro-batches. A loss that compares a group's rollouts needs whole_groups=True in "
+                "its recipe, one that needs a number of all of them is a BatchLoss; none averages"
+            )
+
+
 def degenerate_groups_are_finite(subject: Subject) -> Iterator[str]:
     names = subject.rollouts[0].verdict.scores
     for what, score in (("all wrong", 0.0), ("all right", 1.0)):
@@ -177,6 +189,7 @@ LAWS: Mapping[str, Law] = {
     "prints and reads back": prints_and_reads_back,
     "weights add up": weights_add_up,
     "permuting rollouts permutes advantages": order_does_not_matter,
+    "micro-batches change no gradient": micro_batches_change_no_gradient,
     "degenerate groups are finite": degenerate_groups_are_finite,
     "two steps are finite, and a stopped run goes on to their numbers": (
         stopped_runs_go_on_to_the_same_numbers
@@ -190,9 +203,12 @@ LAWS: Mapping[str, Law] = {
 def _tiny(task: Task) -> Policy:
     """Of the family that reads the task's prompts."""
     asked = task.prompt(next(example for split in SPLITS for example in task.examples(split)))
-    if isinstance(asked.messages[-1].content, Mapping):
-        return open_forecast("tiny", Sampling(max_tokens=TOKENS))
-    return open_text("tiny", Sampling(max_tokens=TOKENS), dtype="float32", batch_size=64)
+    content, sampling = asked.messages[-1].content, Sampling(max_tokens=TOKENS)
+    if isinstance(content, Mapping):
+        return open_forecast("tiny", sampling)
+    if isinstance(content, tuple) and not all(isinstance(part, str) for part in content):
+        return open_vision("tiny", sampling, dtype="float32", batch_size=64)
+    return open_text("tiny", sampling, dtype="float32", batch_size=64)
 
 
 def _said(number: int) -> Completion:
@@ -214,7 +230,7 @@ def _paid_by_digest(task: Task) -> Task:
     return task.but(verify=verify)
 
 
-def _run(subject: Subject) -> tuple[Run, Learner]:
+def _run(subject: Subject, positions: int = 4096) -> tuple[Run, Learner]:
     policy, recipe = _tiny(subject.task), subject.small
     run = Run(
         task=subject.task,
@@ -222,7 +238,7 @@ def _run(subject: Subject) -> tuple[Run, Learner]:
         policies=Policies({"solver": policy}),
         examples=list(subject.task.examples("train"))[:8],
     )
-    return run, Learner("solver", recipe, policy, 4096)
+    return run, Learner("solver", recipe, policy, positions)
 
 
 def _attempted(subject: Subject) -> list[Rollout]:
@@ -242,6 +258,22 @@ def _attempted(subject: Subject) -> list[Rollout]:
 def _batch(subject: Subject, rollouts: Sequence[Rollout]) -> Batch:
     run, learner = _run(subject)
     return learner.batch(rollouts, run)
+
+
+def _gradients(subject: Subject, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a first update, and of a second one after the policy moved a little."""
+    run, learner = _run(subject, positions)
+    batch = learner.gradient(learner.batch(subject.rollouts, run), run, first=True)
+    first = _flat(learner.policy)
+    draw = torch.Generator().manual_seed(0)
+    moved = 0.1 * torch.randn(batch.mask.shape, generator=draw) * batch.mask
+    learner.gradient(batch.but(old_logprobs=batch.old_logprobs + moved), run, first=False)
+    return first, _flat(learner.policy)
+
+
+def _flat(policy: Policy) -> torch.Tensor:
+    found = [torch.zeros_like(p) if p.grad is None else p.grad for p in policy.parameters()]
+    return torch.cat([gradient.flatten() for gradient in found]).double()
 
 
 def _infinite(subject: Subject, rollouts: Sequence[Rollout], what: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ different tokens can spell the same. Its value is the mean reward of all rollout
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.digests import prompt_digest
-from harness.types import Rollout
+from harness.types import Prompt, Rollout
 from trainers.batch import Batch
 
 Ints = NDArray[np.int64]
@@ -57,23 +57,37 @@ def _pairs(node: Ints, number: Ints) -> Ints:
 
 def _values(key: Ints, rewards: Floats) -> tuple[Ints, Floats, Ints]:
     """Of each row its node, numbered from 0, the mean reward of the node, and its size."""
-    _, node, count = np.unique(key, return_inverse=True, return_counts=True)
-    mean = np.bincount(node, weights=rewards, minlength=len(count)) / count
-    return node.astype(np.int64), mean[node], count[node]
+    order = key.argsort()
+    ranked = key[order]
+    node = np.zeros(len(key), np.int64)
+    node[order[1:]] = (ranked[1:] != ranked[:-1]).cumsum()
+    count = np.bincount(node)
+    mean = np.bincount(node, weights=rewards) / count
+    return node, mean[node], count[node]
 
 
 def _reads(rollouts: Sequence[Rollout]) -> dict[int, list[tuple[int, int]]]:
     """By step, which rollouts read something before it, and its number: a prompt, what was told."""
-    digests: dict[tuple[int, tuple[str, ...]], str] = {}
-    numbers: dict[str, int] = {}
+    keys: dict[tuple[int, tuple[str, ...]], Hashable] = {}
+    numbers: dict[Hashable, int] = {}
     found: dict[int, list[tuple[int, int]]] = {}
     for row, rollout in enumerate(rollouts):
         step = 0
         for prompt, completion in rollout.turns:
             known = (id(prompt.messages), prompt.hints)  # attempts share their messages
-            if known not in digests:
-                digests[known] = prompt_digest(prompt)
-            number = numbers.setdefault(digests[known], len(numbers) + 1)
+            if known not in keys:
+                keys[known] = _read(prompt)
+            number = numbers.setdefault(keys[known], len(numbers) + 1)
             found.setdefault(step, []).append((row, number))
             step += completion.steps
     return found
+
+
+def _read(prompt: Prompt) -> Hashable:
+    """Equal where a model reads the same: the words, or the digest of pictures and words."""
+    spoken = prompt.spoken()
+    try:
+        hash(spoken)
+    except TypeError:
+        return prompt_digest(prompt)
+    return spoken

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import UnknownName, UsageError, need
 from harness.journal import Journal
-from trainers.losses import CappedReinforce, KLToReference
+from trainers.losses import CappedReinforce, Clipped, ClippedSequence, KLToReference
 from trainers.recipe import Recipe
 
 PLACES = ("tensorboard", "wandb", "trackio")
@@ -26,6 +26,9 @@ def about_loss(recipe: Recipe) -> str:
             "it is a weighted sum of log-probabilities whose gradient is what counts, and may rise "
             f"or fall as the policy learns; {watch}"
         )
+    if not kinds & {Clipped, ClippedSequence}:
+        own = " and ".join(type(x).__name__ for x in recipe.losses)
+        return f"it is the sum of {own}, which do not tell how good the answers are; {watch}"
     leash = [x for x in recipe.losses if isinstance(x, KLToReference) and x.beta != 0]
     more = ", and what is left is the KL term" if leash else ""
     ratio = "the ratio of new to old policy is 1 and a group's advantages add up to 0"

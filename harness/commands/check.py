@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -32,9 +33,10 @@ def run(
     from harness.commands import screen
 
     found = {name: findings(name, few) for name in names}
+    left = {name: lines for name in names if (lines := _unfilled(name))}
     broken = sum(not finding.ok for each in found.values() for finding in each)
     if as_json:
-        screen.emit({"ok": not broken, "findings": found})
+        screen.emit({"ok": not broken, "findings": found, "unfilled": left})
     else:
         for name, each in found.items():
             print(name)
@@ -42,6 +44,8 @@ def run(
                 mark = "ok    " if finding.ok else "BROKEN"
                 print(f"  {mark} {finding.law}{': ' if finding.note else ''}{finding.note}")
         print(f"{broken} broken" if broken else "every law holds")
+        for name, lines in left.items():
+            print(f"{name}: still marked HERE: line {', '.join(map(str, lines))}")
     if broken:
         raise typer.Exit(1)
 
@@ -72,6 +76,17 @@ def findings(name: str, few: int) -> list[Finding]:
         found = registry.recipe(name)
         return recipe_contracts(found, registry.card("recipes", name), registry.task(found.home))
     raise UsageError(f"'{name}' is a {kind}; tasks and recipes have contracts")
+
+
+def _unfilled(name: str) -> list[int]:
+    """Lines of a file from `harness new` that nobody has filled yet."""
+    from harness import registry
+    from harness.commands.show import kind_of
+
+    card = registry.card("recipes" if kind_of(name) == "recipe" else "tasks", name)
+    text = card.path.read_text("utf-8") if card.path else ""
+    lines = enumerate(text.splitlines(), 1)
+    return [number for number, line in lines if re.search(r"(\[|# )HERE:", line)]
 
 
 def _elsewhere(name: str) -> Finding:

@@ -161,7 +161,7 @@ def _warmed(job: Job) -> str:
         with contextlib.suppress(OSError):  # another run was faster, with the same weights
             draft.rename(folder)
         shutil.rmtree(draft, ignore_errors=True)
-    return f"text:{folder}"
+    return f"{job.model.partition(':')[0]}:{folder}"
 
 
 def _made(folder: Path) -> Path:
@@ -176,9 +176,9 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
         return open_forecast(
             rest, drawn, **({"seed": job.plan.seed} if rest in ("tiny", "small") else {})
         )
-    if family != "text" or not rest:
+    if family not in ("text", "vision") or not rest:
         raise UsageError(
-            f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, "
+            f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, vision:PATH, vision:tiny, "
             "forecast:PATH, forecast:tiny and forecast:small can"
         )
     dtype = job.options.dtype
@@ -191,7 +191,7 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
     half = dtype == "bfloat16"
     options = replace(job.options, dtype="float32")
     return open_text(
-        rest,
+        spec,
         drawn,
         options,
         autocast=half,

@@ -46,11 +46,17 @@ def run(
     print(f"{code}\n{test}\n")
     print("next: fill the places marked HERE in both, then")
     print(f"  harness check {called}")
-    print(f"  python -m pytest {test}")
+    laws = "" if kind == "task" or called.endswith(".py") else f"{test.parent} -k {called}"
+    print(f"  python -m pytest {laws or test}")
     if kind == "task":
         print(f"  harness eval {called} --model gold")
     else:
-        print(f"  harness train TASK --recipe {called} --model text:tiny")
+        print(
+            f"  harness train ladders/graded --recipe {called} --model text:tiny --warm-up 300 \\"
+        )
+        print(
+            "    --steps 40 --max-tokens 16 --set optimizer.lr=3e-4   # a minute; reward must rise"
+        )
 
 
 def _names(kind: str, name: str) -> tuple[str, str]:

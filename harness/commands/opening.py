@@ -13,6 +13,7 @@ from harness.types import Split, Task
 
 FAMILIES: Mapping[str, str] = {
     "text:PATH": "a causal language model: hub id, folder, adapter, .gguf; smollm2, tiny",
+    "vision:PATH": "an image-text model: hub id, folder, adapter; tiny",
     "forecast:PATH": "a network that forecasts series of numbers: tiny, small, folder",
     "served:NAME@URL": "any endpoint that speaks the OpenAI protocol",
     "replay:RUN": "the stored answers of a run",
@@ -56,11 +57,13 @@ def open_model(
         return _replay(rest, options)
     if family == "served":
         return _served(rest, sampling, options)
-    if family == "text" and rest:
-        return open_text(rest, sampling, options)
+    if family in ("text", "vision") and rest:
+        return open_text(spec, sampling, options)
     if family == "forecast" and rest:
         return open_forecast(rest, sampling)
-    raise UnknownName(spec, "models", [*FAMILIES, "text:smollm2", "text:tiny", *shipped])
+    raise UnknownName(
+        spec, "models", [*FAMILIES, "text:smollm2", "text:tiny", "vision:tiny", *shipped]
+    )
 
 
 def open_forecast(rest: str, sampling: Sampling, **more: Any) -> Any:
@@ -71,11 +74,15 @@ def open_forecast(rest: str, sampling: Sampling, **more: Any) -> Any:
     return open_policy(rest, sampling, **more)
 
 
-def open_text(rest: str, sampling: Sampling, options: ModelOptions, **more: Any) -> Any:
-    """A text policy; needs the extra `train`."""
-    need("torch", "train", f"text:{rest}")
-    need("transformers", "train", f"text:{rest}")
-    from trainers.policies.text import open_text as open_policy
+def open_text(spec: str, sampling: Sampling, options: ModelOptions, **more: Any) -> Any:
+    """A policy that speaks, `text:` or `vision:`; needs the extra of that name, or `train`."""
+    family, _, rest = spec.partition(":")
+    for module in ("torch", "transformers"):
+        need(module, "vision" if family == "vision" else "train", spec)
+    if family == "vision":
+        from trainers.policies.vision import open_vision as open_policy
+    else:
+        from trainers.policies.text import open_text as open_policy
 
     return open_policy(
         rest,

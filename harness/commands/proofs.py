@@ -143,6 +143,8 @@ class Verifier:
         task = self._task(record)
         if isinstance(task, str):
             return Found("unchecked", task)
+        if record.settings.get("unit") == "seed":
+            return _seeds(record)
         try:
             now = self._asked(task, record.split, record.settings.get("limit"))
         except Exception as error:  # a data set may fail in any way
@@ -204,6 +206,13 @@ class Verifier:
                 why = f"{record.run} {record.metric}: {name} {value!r:.60} is {told!r:.60} there"
                 return Found("wrong", why)
         return Found("ok")
+
+
+def _seeds(record: Record) -> Found:
+    """A recipe has a value a seed; what each run was asked stands in its own folder."""
+    if record.example_ids_digest != digest([f"seed {seed}" for seed in record.seeds]):
+        return Found("wrong", f"{record.run}: the seeds are not those that the values are of")
+    return Found("unchecked", "a value is a seed's: the questions stand in the runs")
 
 
 def _derived(record: Record, metric: Metric) -> Found:

@@ -14,6 +14,7 @@ from typing import Any
 from harness import registry
 from harness.commands import boxing, screen
 from harness.commands.jobs import Job, open_policies
+from harness.commands.pages import keep_pages
 from harness.commands.stopping import interruptible
 from harness.environment import environment
 from harness.journal import Journal
@@ -62,6 +63,7 @@ def carry_out(
 
     Of several processes the first one writes and scores.
     """
+    keep_pages()
     policies = open_policies(job)
     asks = job.world.tell(job.asks(policies))
     named = folder_name(name) if name else run_id("train", job.task.name, job.model, asks)

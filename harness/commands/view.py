@@ -24,14 +24,15 @@ def run(
     from results.run import find_run
 
     folder = find_run(place, output)
-    draw = _drawing(folder.manifest)
 
     def page() -> str:
         from harness import viewing
 
         journal = folder.rollouts
+        draw, undrawn = _drawing(folder.manifest)
         shown = viewing.rows(journal.read(), limit, draw)
         shown.damaged += journal.damaged
+        shown.undrawn = undrawn or shown.undrawn
         title = folder.path.resolve().name
         alarms = list(Journal(folder.path / "alarms.jsonl").read())
         return viewing.page(title, folder.manifest, folder.report, shown, alarms)
@@ -52,24 +53,28 @@ def run(
         server.server_close()
 
 
-def _drawing(manifest: Mapping[str, Any]) -> Any:
-    """How the run's rollouts are drawn; None where its task has no pictures or is not here."""
+def _drawing(manifest: Mapping[str, Any]) -> tuple[Any, str]:
+    """How the run's rollouts are drawn, None where its task has no pictures; or why not."""
     from harness import registry
-    from harness.commands import screen
-    from harness.errors import HarnessError
+    from harness.errors import HarnessError, UnknownName
     from harness.pictures import drawing
 
     asks = manifest.get("asks")
     name = cast(Mapping[str, Any], asks).get("task") if isinstance(asks, Mapping) else None
     if not isinstance(name, str) or name.endswith(".py"):
-        return None
+        return None, ""
     try:
         task = registry.task(name)
-        same = cast(Mapping[str, Any], asks).get("version") == task.version
-        return drawing(task) if same else None
-    except HarnessError as error:  # the texts are shown without its pictures
-        screen.say(f"without pictures: {error}")
-        return None
+        if task.picture is None:
+            return None, ""
+        asked = cast(Mapping[str, Any], asks).get("version")
+        if asked != task.version:
+            return None, f"{name} is at version {task.version} here, the run at {asked}"
+        return drawing(task), ""
+    except UnknownName:
+        return None, ""  # a task of somewhere else: whether it has pictures is not known
+    except HarnessError as error:
+        return None, str(error)
 
 
 def serving(page: Callable[[], str], port: int) -> Any:

@@ -65,7 +65,8 @@ class Kind:
     held_out: bool = False
     """At least two objects, and half of all, are of held-out pairs; otherwise none is."""
     columns: int = 0
-    """Centers lie in different ones of so many columns, and shapes differ; 0: anywhere."""
+    """Centers lie in different ones of so many columns, depths in different ones of so many
+    bands, and shapes differ; 0: anywhere."""
 
 
 PLAIN = Kind()

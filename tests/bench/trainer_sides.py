@@ -1,6 +1,6 @@
 """The two sides of `make bench-trainer`: one process each, which steps when it is told to.
 
-    python tests/bench/trainer_sides.py SIDE WORKLOAD FOLDER      SIDE: ours, lean, trl, trl_best
+    python tests/bench/trainer_sides.py SIDE WORKLOAD FOLDER      SIDE: see `trainer.py`
 
 Reads lines from its input, one a step, and answers each with a line of JSON: seconds of the step,
 peak resident memory so far, and how many tokens were read and said. Both sides learn the same
@@ -275,12 +275,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     import torch
 
+    from harness.commands.pages import keep_pages
+
+    if side not in ("trl", "trl_best"):
+        keep_pages()
     torch.manual_seed(0)
     with suppress(KeyboardInterrupt):
         if side in ("ours", "lean"):
             ours(WORKLOADS[name], Path(folder), pace, lean=side == "lean")
         else:
-            trl(WORKLOADS[name], Path(folder), pace, best=side == "trl_best")
+            trl(WORKLOADS[name], Path(folder), pace, best=side != "trl")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,36 @@ def test_each_law_of_recipes_is_broken_by_one_that_breaks_it(
     assert any(line.startswith(f"  BROKEN {law}") for line in said.out.splitlines()), said.out
 
 
+TORN = """
+@dataclass(frozen=True)
+class Torn:
+    def __call__(self, live, batch, run):
+        return -batch.advantages * (live.logprobs - live.logprobs.mean()) ** 2
+
+
+RECIPE = """
+
+
+def test_a_loss_that_reads_across_a_micro_batch_is_broken(tmp_path: Path):
+    assert command("new", "recipe", "torn", "--to", tmp_path).code == 0
+    path = exchange(tmp_path / "torn.py", '    paper="",', '    paper="",\n    losses=(Torn(),),')
+    said = command("check", exchange(path, "\nRECIPE = ", TORN))
+    assert said.code == 1
+    assert "BROKEN micro-batches change no gradient: the gradient of a step's first" in said.out
+    assert said.out.count("BROKEN") == 1
+
+
+def test_places_that_nobody_filled_are_told_and_break_nothing(tmp_path: Path):
+    assert command("new", "task", "adds/digits", "--to", tmp_path).code == 0
+    path = tmp_path / "adds.py"
+    marked = [n for n, line in enumerate(path.read_text().splitlines(), 1) if "HERE:" in line]
+    said = command("check", path)
+    assert said.code == 0
+    assert f"still marked HERE: line {', '.join(map(str, marked))}" in said.out
+    path.write_text(path.read_text().replace("HERE:", "done:"))
+    assert "HERE" not in command("check", path).out
+
+
 def test_check_of_a_model_says_what_has_contracts():
     said = command("check", "gold")
     assert said.code == 2

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import MissingExtra, UnknownName
-from trainers.tracking import Lines, trackers
+from trainers.recipes.drpo import RECIPE as DRPO
+from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.tracking import Lines, about_loss, trackers
+
+
+def test_only_a_loss_of_ratios_is_said_to_begin_near_0():
+    assert "near 0 whatever is learned" in about_loss(GRPO)
+    said = about_loss(DRPO)
+    assert "near 0" not in said
+    assert type(DRPO.losses[0]).__name__ in said
 
 
 def test_lines_are_cut_back_to_the_checkpoint(tmp_path: Path):

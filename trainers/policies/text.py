@@ -14,7 +14,6 @@ Limits   `review` gives the full distribution at the temperature drawn at: with 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -92,7 +91,7 @@ class TextPolicy:
         world: World = ALONE,
     ) -> None:
         self.world = world
-        self.name = f"text:{loaded.spec}"
+        self.name = f"{loaded.family}:{loaded.spec}"
         self.sampling = sampling
         self.settings = settings
         self.loaded = loaded
@@ -111,6 +110,7 @@ class TextPolicy:
             chunk=settings.head_chunk,
             bare_head=has_bare_head(self.model),
             window=packed_window(self.model),
+            places=loaded.places,
         )
         self._shards: Shards | None = None
         twin = None
@@ -126,6 +126,10 @@ class TextPolicy:
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """One completion a prompt, as soon as it is finished; see `harness.models.Model`."""
+        with self.chat.showing(prompts):
+            yield from self._answer(prompts)
+
+    def _answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         sampling = self.sampling
         jobs: list[Job] = []
         for number, prompt in enumerate(prompts):
@@ -175,6 +179,17 @@ class TextPolicy:
         explore: bool,
     ) -> list[Completion]:
         """Continuations of (rollout, step, number), drawn together."""
+        with self.chat.showing(rollout.turns[-1][0] for rollout, _, _ in cuts):
+            return self._continued(cuts, insert, budget, explore=explore)
+
+    def _continued(
+        self,
+        cuts: Sequence[tuple[Rollout, int, int]],
+        insert: str | None,
+        budget: int | None,
+        *,
+        explore: bool,
+    ) -> list[Completion]:
         sampling = self.sampling if explore else replace(self.sampling, temperature=0.0)
         added = self.chat.encode(insert) if insert else []
         starts: list[tuple[Prompt, Sequence[int], Begun]] = []
@@ -241,7 +256,8 @@ class TextPolicy:
             "prompt": list(read),
             "ids": ids,
             "temperature": self.sampling.temperature or 1.0,
-            "asked": _asked(prompt),
+            "asked": self.chat.asked(prompt),
+            **self.chat.shown(prompt),
         }
         if not all(begun.own):
             trace["own"] = [*begun.own, *[True] * len(drawn.ids)]
@@ -265,7 +281,8 @@ class TextPolicy:
         if temperature is not None:
             said = [[replace(turn, temperature=temperature) for turn in turns] for turns in said]
         columns = max((sum(len(turn.ids) for turn in turns) for turns in said), default=0)
-        return self._reviewer.review(layout(said), len(rollouts), columns)
+        with self.chat.showing(prompt for rollout in rollouts for prompt, _ in rollout.turns):
+            return self._reviewer.review(layout(said), len(rollouts), columns)
 
     def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
         """Which steps of each rollout the policy itself took; see `trainers.policy.Policy`."""
@@ -308,7 +325,8 @@ class TextPolicy:
                 return Said((), (), (), 1.0)
             trace = self.spell(prompt, completion.output).trace
         ids = trace["ids"]
-        read = trace["prompt"] if trace["asked"] == _asked(prompt) else self.chat.ids(prompt)
+        same = trace["asked"] == self.chat.asked(prompt)
+        read = trace["prompt"] if same else self.chat.ids(prompt)
         return Said(read, ids, trace.get("own") or [True] * len(ids), trace["temperature"])
 
     # ---- learning
@@ -378,8 +396,3 @@ def _branch(seed: int, prompt: Prompt, begun: Begun, number: int) -> tuple[int, 
     if not begun.ids:
         return row_seed(seed, prompt.but(attempt=prompt.attempt + number))
     return (*row_seed(seed, prompt), len(begun.ids), sum(begun.own), number)
-
-
-def _asked(prompt: Prompt) -> str:
-    """Digest of what the model is asked, to see whether stored prompt tokens still hold."""
-    return hashlib.sha256(repr(prompt.spoken()).encode("utf-8", "replace")).hexdigest()[:16]

@@ -69,14 +69,16 @@ def words_entropy(rollout: Rollout) -> float:
 def set_gaps(rollouts: Sequence[Rollout], said: np.ndarray) -> np.ndarray:
     """(N,) mean distance of each entropy from those of the set's other prompts; 0 for one alone."""
     gaps = np.zeros(len(rollouts))
+    sets: dict[str, list[int]] = {}
     for row, rollout in enumerate(rollouts):
-        others = [
-            abs(said[row] - said[other])
-            for other, mate in enumerate(rollouts)
-            if mate.set == rollout.set and mate.set and mate.example.id != rollout.example.id
-        ]
-        if others:
-            gaps[row] = float(np.mean(others))
+        if rollout.set:
+            sets.setdefault(rollout.set, []).append(row)
+    for rows in sets.values():
+        ids = np.array([rollouts[row].example.id for row in rows])
+        apart = np.abs(said[rows][:, None] - said[rows])
+        apart[ids[:, None] == ids] = 0.0
+        others = (ids[:, None] != ids).sum(1)
+        gaps[rows] = apart.sum(1) / np.maximum(others, 1)
     return gaps
 
 

@@ -114,5 +114,8 @@ def use_ours(model: PreTrainedModel) -> None:
     """Let a model that uses transformers' fused attention use ours."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    if model.config._attn_implementation == "sdpa":
-        model.set_attn_implementation(NAME)
+    whole = model.config.get_text_config() is model.config
+    # the other parts of a model that sees look both ways
+    part: Any = model if whole else model.get_decoder()
+    if part.config._attn_implementation == "sdpa":
+        part.set_attn_implementation(NAME)

@@ -22,6 +22,7 @@ from trainers.engine import Drawn, Job
 from trainers.text.cache import is_plain, prefill_cache, spread
 from trainers.text.draw import draw
 from trainers.text.graphs import Frame, Frames, bucket
+from trainers.text.layout import Places
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,15 +47,18 @@ def decode(
     rows: int,
     ends: frozenset[int],
     frames: Frames | None = None,
+    places: Places | None = None,
 ) -> Iterator[tuple[Job, Drawn]]:
     """Each job with what was drawn for it, as soon as it is finished.
 
-    With `frames`, steps of a plain model are read in shapes that do not change.
+    With `frames`, steps of a plain model are read in shapes that do not change. `places` tells
+    where tokens stand, if not one after the other.
     """
     plain = is_plain(model)
     for batch in plan([len(job.ids) for job in jobs], rows):
         decoding = _Decoding(model, [jobs[number] for number in batch], sampling, ends, plain)
-        decoding.frames = frames if plain else None
+        decoding.frames = frames if plain and places is None else None
+        decoding.places = places
         yield from decoding.run()
 
 
@@ -84,6 +88,7 @@ class _Decoding:
         self.uniforms: Float[Tensor, "S B"] = torch.from_numpy(table).to(model.device)
         self.frames: Frames | None = None
         self.frame: Frame | None = None
+        self.places: Places | None = None
 
     def run(self) -> Iterator[tuple[Job, Drawn]]:
         with torch.inference_mode():
@@ -108,15 +113,17 @@ class _Decoding:
         width = max(map(len, prompts))
         part = max(1, PREFILL // width) if self.plain else len(prompts)
         device = self.model.device
-        parts, lasts, masks = [], [], []
+        parts, lasts, masks, lengths = [], [], [], []
         for start in range(0, len(prompts), part):
-            ids, mask = left_padded(prompts[start : start + part], width, device)
+            some = prompts[start : start + part]
+            ids, mask = left_padded(some, width, device)
+            stand = placed(some, mask, self.places)
             cache = prefill_cache(self.model, plain=self.plain)
             lasts.append(
                 self.model(
                     input_ids=ids,
                     attention_mask=None if bool(mask.all()) else mask,
-                    position_ids=positions(mask),
+                    position_ids=stand,
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=1,
@@ -124,6 +131,7 @@ class _Decoding:
             )
             parts.append(cache)
             masks.append(mask)
+            lengths.append(stand.view(-1, *mask.shape).amax((0, 2)) + 1)
         places = {prompt: place for place, prompt in enumerate(prompts)}
         owner = torch.tensor([places[job.ids] for job in self.jobs], device=device)
         cache = spread(parts, owner, len(self.uniforms))
@@ -132,7 +140,8 @@ class _Decoding:
         self.mask: Bool[Tensor, "B L"] = torch.cat([mask, room], dim=1)
         self.padded = not bool(mask.all())
         self.seen = width
-        self.lengths: Int[Tensor, " B"] = mask.sum(1)
+        self.lengths: Int[Tensor, " B"] = torch.cat(lengths).index_select(0, owner)
+        """Where the next token of each row stands."""
         return torch.cat(lasts).index_select(0, owner), cache
 
     def _draw(self, logits: Float[Tensor, "B V"], step: int) -> Int[Tensor, " B"]:
@@ -212,6 +221,19 @@ def right_padded(
         ids[row, : len(text)] = torch.tensor(text, dtype=torch.long)
         mask[row, : len(text)] = True
     return ids.to(device), mask.to(device)
+
+
+def placed(
+    texts: Sequence[Sequence[int]], mask: Bool[Tensor, "B L"], places: Places | None
+) -> Int[Tensor, "*A B L"]:
+    """Where each token of padded texts stands; along A axes if `places` tells so."""
+    if places is None:
+        return positions(mask)
+    rows = [torch.from_numpy(places(text)).to(mask.device) for text in texts]
+    found = torch.zeros((len(rows[0]), *mask.shape), dtype=torch.long, device=mask.device)
+    for row, stand in enumerate(rows):
+        found[:, row, mask[row]] = stand
+    return found
 
 
 def positions(mask: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:

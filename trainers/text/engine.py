@@ -67,7 +67,8 @@ class TorchEngine:
         self.frames: Frames | None = None
         """Steps replayed as CUDA graphs: a card waits longer for its orders than for their work."""
         if twin is None and settings.fused and not (card and settings.graphs) and fits(model):
-            fused = Fused(model, getattr(torch, dtype) if dtype else model.dtype)
+            kind = getattr(torch, dtype) if dtype else model.dtype
+            fused = Fused(model, kind, sees=loaded.chat.eye is not None)
             self.stamp = self._stamp()
             self.fused = fused if agrees(fused, model) else None
         if self.fused is None:
@@ -80,7 +81,10 @@ class TorchEngine:
         rows, ends = self.settings.batch_size, self.loaded.ends
         if self.fused is None:
             frames = self.frames
-            yield from decode(self.model, jobs, sampling, rows=rows, ends=ends, frames=frames)
+            places = self.loaded.places
+            yield from decode(
+                self.model, jobs, sampling, rows=rows, ends=ends, frames=frames, places=places
+            )
             return
         stale = not self.copied and self.stamp != self._stamp()
         if stale or self.fused.resting:

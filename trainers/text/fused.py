@@ -22,7 +22,7 @@ from trainers.text.weights import merged
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-KINDS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+KINDS = ("LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model")
 ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles depend on the position alone."""
 LARGEST = 8 << 30
@@ -76,7 +76,7 @@ class Layer:
 
 def fits(model: PreTrainedModel) -> bool:
     """Whether `Fused` computes what this model does."""
-    kind, config = type(model), model.config
+    kind, config = type(model.get_decoder()), model.config.get_text_config()
     if kind.__name__ not in KINDS or not kind.__module__.startswith("transformers.models."):
         return False
     rope = getattr(config, "rope_parameters", None) or {}
@@ -95,10 +95,12 @@ def fits(model: PreTrainedModel) -> bool:
 class Fused:
     """The weights of a model, ready to decode: T tokens of any rows at any positions."""
 
-    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype, *, sees: bool = False) -> None:
+        """`sees`: what ids embed is asked of the model, for some stand for pictures."""
+        self.sees = sees
         self.model = model
         """Where the weights come from; an adapter's change is added."""
-        config: Any = model.config
+        config: Any = model.config.get_text_config()
         decoder: Any = model.get_decoder()
         first = decoder.layers[0].self_attn
         self.shape = Shape(
@@ -190,7 +192,7 @@ class Fused:
         self, ids: Int[Tensor, " T"], positions: Int[Tensor, " T"], attend: Attend
     ) -> Float[Tensor, "T E"]:
         """Last hidden states, normed."""
-        shape, x = self.shape, self.embedding[ids]
+        shape, x = self.shape, self._embedded(ids)
         width, turned = (x.shape[-1],), shape.heads + shape.groups
         cosines, sines = self.angles(positions)
         for number, layer in enumerate(self.layers):
@@ -207,6 +209,12 @@ class Fused:
             x = x + layer.down(nn.functional.silu(gate) * up)
         return torch.rms_norm(x, width, self.norm, self.eps)
 
+    def _embedded(self, ids: Int[Tensor, " T"]) -> Float[Tensor, "T E"]:
+        if not self.sees:
+            return self.embedding[ids]
+        words: Any = self.model.get_input_embeddings()
+        return words(ids).to(self.shape.dtype)
+
     def _normed(self, both: Tensor, query_norm: Tensor, key_norm: Tensor) -> Tensor:
         width, heads = (self.shape.size,), self.shape.heads
         queries = torch.rms_norm(both[:, :heads], width, query_norm, self.eps)
@@ -218,7 +226,8 @@ class Fused:
 def agrees(fused: Fused, model: PreTrainedModel) -> bool:
     """Whether the logits of a short text are those of the model itself, but for rounding."""
     # tokens from all over the vocabulary: the first ones are special, and odd in bfloat16
-    ids = torch.arange(1, 9, device=model.device) * (model.config.vocab_size // 9)
+    size = model.config.get_text_config().vocab_size
+    ids = torch.arange(1, 9, device=model.device) * (size // 9)
     read = _Causal(fused.shape)
     ours = fused.head(fused.forward(ids, torch.arange(8, device=model.device), read)).float()
     theirs = model(input_ids=ids.unsqueeze(0), use_cache=False).logits[0].float()

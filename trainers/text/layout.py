@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = Callable[[Sequence[int]], NDArray[np.int64]]
+"""Tokens of a whole text to (A, L): where each stands, for models that count along several axes."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import ModelError
 from trainers.text import files
 from trainers.text.chat import Chat
+from trainers.text.layout import Places
 from trainers.text.origin import OURS, Origin, find
 from trainers.text.settings import TextSettings
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Family = Literal["text", "vision"]
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,20 @@ class Loaded:
     """Tokens that end an answer."""
     peft: PeftModel | None = None
     """The same model in its adapter's wrapping."""
+    family: Family = "text"
+    places: Places | None = None
+    """Where tokens stand, if not one after the other."""
 
 
-def load(spec: str, settings: TextSettings) -> Loaded:
-    """The model that a spec names, on its device, in evaluation mode."""
+def load(spec: str, settings: TextSettings, family: Family = "text") -> Loaded:
+    """The model that a spec names, on its device, in evaluation mode; one of `vision` sees."""
     from trainers.text.attention import use_ours
 
     origin = find(spec, settings)
     if origin.folder is None:
-        model, tokenizer = _made(settings)
+        model, tokenizer = _made(settings, family)
     else:
-        model, tokenizer = _read(origin, origin.folder, settings)
+        model, tokenizer = _read(origin, origin.folder, settings, family)
     if settings.sharding == "none":  # else every layer goes to its device as it is spread
         model.to(device_name(settings.device))  # type: ignore[arg-type]
     use_ours(model.eval())
@@ -53,7 +59,12 @@ def load(spec: str, settings: TextSettings) -> Loaded:
     options = dict(settings.chat_options)
     if settings.thinking is not None:
         options["enable_thinking"] = settings.thinking
-    chat = Chat(tokenizer, _context(model, tokenizer), settings.chat, options)
+    eye, places = None, None
+    if family == "vision":
+        from trainers.vision.opening import opened
+
+        eye, places = opened(model, tokenizer, origin.folder)
+    chat = Chat(tokenizer, _context(model, tokenizer), settings.chat, options, eye)
     peft = None
     if origin.adapter is not None or settings.adapter is not None:
         from trainers.text import adapter
@@ -63,7 +74,8 @@ def load(spec: str, settings: TextSettings) -> Loaded:
             peft = adapter.put_on(model, origin.adapter)
         elif settings.adapter is not None:
             peft = adapter.fresh(model, settings.adapter, settings.seed)
-    return Loaded(spec, origin, model, chat, _ends(model, tokenizer), peft)
+    ends = _ends(model, tokenizer)
+    return Loaded(spec, origin, model, chat, ends, peft, family, places)
 
 
 def _hasten(model: PreTrainedModel, settings: TextSettings) -> None:
@@ -77,10 +89,15 @@ def _hasten(model: PreTrainedModel, settings: TextSettings) -> None:
         compile_layers(model)
 
 
-def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _made(
+    settings: TextSettings, family: Family
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     import torch
 
-    from trainers.policies.tiny_text import tiny_model, tiny_tokenizer
+    if family == "vision":
+        from trainers.policies.tiny_vision import tiny_model, tiny_tokenizer
+    else:
+        from trainers.policies.tiny_text import tiny_model, tiny_tokenizer
 
     model = tiny_model(settings.seed)
     if settings.dtype != "auto":
@@ -89,11 +106,15 @@ def _made(settings: TextSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
 
 def _read(
-    origin: Origin, folder: Path, settings: TextSettings
+    origin: Origin, folder: Path, settings: TextSettings, family: Family
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     opener: Any = AutoModelForCausalLM
+    if family == "vision":
+        from trainers.vision.opening import opener_for
+
+        opener = opener_for(origin, folder)
     where: dict[str, Any] = {
         "trust_remote_code": settings.trust_remote_code,
         "local_files_only": True,
@@ -194,6 +215,8 @@ def save(loaded: Loaded, path: Path, state: Mapping[str, Tensor] | None = None) 
             note = files.read_json(loaded.origin.adapter / OURS)
         (path / OURS).write_text(json.dumps(note, indent=1), "utf-8")
     loaded.chat.tokenizer.save_pretrained(path)
+    if loaded.chat.eye is not None and loaded.peft is None:
+        loaded.chat.eye.save(path)
 
 
 def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mapping[str, Any]:
@@ -224,6 +247,8 @@ def describe(loaded: Loaded, settings: TextSettings, *, changed: bool) -> Mappin
         "adapter": asdict(settings.adapter) if settings.adapter is not None else None,
     }
     told |= described(loaded.model.device)
+    if loaded.chat.eye is not None:
+        told["images"] = loaded.chat.eye.describe()
     changed_kernels = {"kernels": settings.kernels, "compiled": settings.compiled}
     if changed_kernels != {"kernels": "torch", "compiled": False}:
         told |= changed_kernels

@@ -24,10 +24,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from trainers.policy import Live
 from trainers.text.attention import NAME
 from trainers.text.cache import is_plain, prefill_cache, repeat
-from trainers.text.decode import left_padded, positions, right_padded
+from trainers.text.decode import left_padded, placed, right_padded
 from trainers.text.half import HALF, HalfProducts
 from trainers.text.head import PART, Steps, judge_steps
-from trainers.text.layout import Text
+from trainers.text.layout import Places, Text
 from trainers.text.tree import Packed, pack
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Reviewer:
     """Logits are the head's matrix times the last hidden state (see `has_bare_head`)."""
     window: int = 0
     """Texts of fewer tokens than this can be packed (see `packed_window`)."""
+    places: Places | None = None
+    """Where tokens stand, if not one after the other."""
     shards: Shards | None = None
     """Where the model's weights are spread over processes: what brings them together."""
 
@@ -110,7 +112,9 @@ class Reviewer:
     def _hidden(self, texts: Sequence[Text]) -> Float[Tensor, "S H"]:
         """What the model holds before each step."""
         if self.packing and max(len(text.ids) for text in texts) < self.window:
-            return read_packed(self._decoder, pack(texts, self.model.device, sharing=self.sharing))
+            device, sharing = self.model.device, self.sharing
+            packed = pack(texts, device, sharing=sharing, places=self.places)
+            return read_packed(self._decoder, packed)
         heads = {text.head for text in texts}
         shared = len(heads) < len(texts) and self._cached
         if self.sharing and shared:
@@ -170,7 +174,7 @@ class Reviewer:
         answer = reader(
             input_ids=ids,
             attention_mask=None if bool(mask.all()) else mask,
-            position_ids=positions(mask),
+            position_ids=placed(read, mask, self.places),
             use_cache=False,
         )
         states = answer.logits if reader is self.model else answer.last_hidden_state
@@ -189,7 +193,7 @@ class Reviewer:
         first = self._decoder(
             input_ids=ids,
             attention_mask=mask if padded else None,
-            position_ids=positions(mask),
+            position_ids=placed(list(heads), mask, self.places),
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state[:, -1:]
@@ -198,11 +202,12 @@ class Reviewer:
         states = first.index_select(0, owner)
         if tails.shape[1]:
             whole = torch.cat([mask.index_select(0, owner), tail_mask], dim=1)
+            stand = placed([text.ids[:-1] for text in texts], whole, self.places)
             rest = self._decoder(
                 input_ids=tails,
                 # right padding needs no mask: no step looks at what follows it
                 attention_mask=whole if padded else None,
-                position_ids=positions(whole)[:, mask.shape[1] :],
+                position_ids=stand[..., mask.shape[1] :],
                 past_key_values=repeat(cache, owner),
                 use_cache=True,
             ).last_hidden_state

@@ -72,7 +72,7 @@ def what_is_shared(wanted: Mapping[Ids, int], beginning: int) -> Shared:
     rows = sum(wanted.values())
     prompts = sum(len(ids) * (count - 1) for ids, count in wanted.items())
     saved, best = max((prompts, "prompts"), (beginning * (rows - 1), "beginning"))
-    return best if saved >= LEAST * rows else "nothing"  # type: ignore[return-value]
+    return best if saved >= LEAST else "nothing"  # type: ignore[return-value]
 
 
 class Stream:

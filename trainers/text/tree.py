@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from trainers.text.layout import Text
+from trainers.text.layout import Places, Text
 
 ROUND = 64
 """Rows are filled up to a multiple of this, so that few kernels are made for all of training."""
@@ -61,44 +62,51 @@ class Packed:
     """Texts as one row of P places."""
 
     ids: Int[Tensor, "1 P"]
-    positions: Int[Tensor, "1 P"]
-    """Of each token in its own text."""
+    positions: Int[Tensor, "*A 1 P"]
+    """Of each token in its own text; along A axes for models that count along several."""
     steps: Int[Tensor, " S"]
     """The place before each step, in the order of texts and steps."""
     tree: Tree
 
 
-def pack(texts: Sequence[Text], device: torch.device, *, sharing: bool = True) -> Packed:
+def pack(
+    texts: Sequence[Text],
+    device: torch.device,
+    *,
+    sharing: bool = True,
+    places: Places | None = None,
+) -> Packed:
     """One row of all texts; with `sharing` equal heads are one span."""
     ids: list[int] = []
-    positions: list[int] = []
+    positions: list[Any] = []
     spans: list[Span] = []
     heads: dict[tuple[int, ...], int] = {}
 
-    def put(tokens: Sequence[int], first: int, parent: int | None) -> int:
+    def put(tokens: Sequence[int], stand: Iterable[Any], parent: int | None) -> int:
         spans.append(Span(len(ids), len(tokens), parent))
         ids.extend(tokens)
-        positions.extend(range(first, first + len(tokens)))
+        positions.extend(stand)
         return len(spans) - 1
 
     steps: list[int] = []
     for text in texts:
+        stand = range(len(text.ids)) if places is None else places(text.ids).T.tolist()
         head = heads.get(text.head) if sharing else None
         if head is None:
-            head = heads[text.head] = put(text.head, 0, None)
+            head = heads[text.head] = put(text.head, stand[: text.prompt], None)
         before = spans[head]
-        tail = spans[put(text.tail, text.prompt, head)]
+        tail = spans[put(text.tail, stand[text.prompt : -1], head)]
         for place in text.places:
             inside = place - 1 - text.prompt
             last = before.start + before.length - 1
             steps.append(last if inside < 0 else tail.start + inside)
     room = -(-(len(ids) + 1) // ROUND) * ROUND - len(ids)
-    places = len(ids) + room
+    stands = torch.tensor(positions + positions[:1] * room, device=device)
     return Packed(
         ids=torch.tensor([ids + [0] * room], device=device),
-        positions=torch.tensor([positions + [0] * room], device=device),
+        positions=stands.movedim(0, -1).unsqueeze(-2),
         steps=torch.tensor(steps, device=device),
-        tree=Tree(tuple(blocks(spans, places, device))),
+        tree=Tree(tuple(blocks(spans, len(ids) + room, device))),
     )
 
 

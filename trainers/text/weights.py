@@ -42,6 +42,15 @@ def frozen_copy(loaded: Loaded) -> Loaded:
     return replace(loaded, model=twin.get_base_model(), peft=None)
 
 
+def _reopened(loaded: Loaded, path: Path) -> dict[str, Tensor]:
+    """The weights of a folder by the names of the model: files of those that see have others."""
+    from trainers.text.load import quiet
+
+    with quiet():
+        twin = type(loaded.model).from_pretrained(path, local_files_only=True, dtype="auto")
+    return twin.state_dict()
+
+
 def _merged_copy(loaded: Loaded) -> Any:
     twin: Any = copy.deepcopy(loaded.model if loaded.peft is None else loaded.peft)
     if loaded.peft is not None:
@@ -99,7 +108,7 @@ def load_state(loaded: Loaded, path: Path) -> None:
         lost = result.unexpected_keys
     else:
         state = loaded.model.state_dict(keep_vars=True)  # tied names then give one object
-        found = tensors(path, "model")
+        found = tensors(path, "model") if loaded.chat.eye is None else _reopened(loaded, path)
         lost = sorted(set(found) - set(state))
         held = {id(state[name]) for name in found if name in state}
         lost += sorted(name for name, held_by in state.items() if id(held_by) not in held)

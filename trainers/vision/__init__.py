@@ -1,0 +1,1 @@
+"""vision: the parts by which language models see."""
