@@ -9,8 +9,8 @@ attempts a question at temperature 1. Killed at any moment, it goes on where it 
     python tests/bench/spatial.py [-o build/spatial] [--seeds 5] [--records results/records]
 
 Ends with an error unless fgrpo at least halves the inconsistency that grpo leaves, over all seeds
-and in each, and its accuracy is nowhere significantly lower (exact or drawn sign flips over questions,
-corrected by Holm) and on average lower by no more than a point.
+and in each, and its accuracy is nowhere significantly lower (exact or drawn sign flips over
+questions, corrected by Holm) and on average lower by no more than a point.
 """
 
 from __future__ import annotations
