@@ -22,7 +22,7 @@ import io
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -52,7 +52,7 @@ class Trial:
     sampler: str
     limit: int
     max_tokens: int
-    beta: float = 0.0
+    beta: float = 0.04
     """Weight of the KL to the start, the same for both recipes."""
     dtype: str = "float32"
     seed: int = 0
@@ -70,6 +70,8 @@ class Trial:
         changes += self.sampler.split()
         if recipe == "ps_grpo":
             changes.append("rewards.PayAgreement.similarity=token_f1")  # answers of one word
+            # the exact reward: one-word answers cost nothing to compare, drawn ones add noise
+            changes += [f"rewards.PayAgreement.{of}=None" for of in ("phrasings", "rollouts")]
         return [
             *(self.task, "-m", self.model, "--recipe", recipe, *how.split(), *looks.split()),
             *("--dtype", self.dtype, "--set", *changes),
@@ -215,7 +217,23 @@ def gaps(trials: list[Trial], output: Path) -> Iterator[Gap]:
             sides.append({str(n): value for n, value in enumerate(means)})
             clusters = {str(n): str(cluster) for n, cluster in enumerate(of[0].cluster_of)}
         values = (fmean(sides[0].values()), fmean(sides[1].values()))
-        yield Gap(label, ours, theirs, metric, values, compare(*sides, clusters))
+        yield Gap(label, ours, theirs, metric, values, compare(sides[0], sides[1], clusters))
+
+
+def by_starts(found: list[Gap]) -> Iterator[str]:
+    """ps_grpo against grpo with the start as the unit, as lines: what another five might show."""
+    for metric in METRICS:
+        each = [g.paired.difference for g in found[len(PAIRS) * len(METRICS) :]
+                if (g.ours, g.theirs, g.metric) == (*PAIRS[0], metric)]  # fmt: skip
+        if len(each) > 1:
+            of = compare(
+                {str(n): gap for n, gap in enumerate(each)}, {str(n): 0.0 for n in range(len(each))}
+            )
+            yield (
+                f"- {metric}, ps_grpo - grpo: higher from {sum(gap > 0 for gap in each)} of "
+                f"{len(each)} starts; over starts {of.difference:+.3f} [{of.low:+.3f}, "
+                f"{of.high:+.3f}], p {of.p:.2g}"
+            )
 
 
 def demands(found: list[Gap]) -> list[tuple[str, bool]]:
@@ -227,22 +245,44 @@ def demands(found: list[Gap]) -> list[tuple[str, bool]]:
     before = of["ps_grpo", "before", "correct"]
     return [
         ("agreement is higher than after grpo", rose.difference > 0 and rose.p < LEVEL),
-        ("accuracy is not lower than after grpo", against.difference >= 0 or against.p >= FALLS),
-        ("accuracy is not lower than before", before.difference >= 0 or before.p >= FALLS),
+        (
+            "accuracy is not significantly lower than after grpo",
+            against.difference >= 0 or against.p >= FALLS,
+        ),
+        (
+            "accuracy is not significantly lower than before",
+            before.difference >= 0 or before.p >= FALLS,
+        ),
     ]
 
 
-def section(trials: list[Trial], output: Path) -> tuple[str, bool]:
-    """What one part found, as Markdown; whether every demand is met."""
+ABOUT = """# {title}
+
+Made by `tests/bench/rag.py {part}`: {task} on {model}, {steps} steps of `{sampler}`, learning rate
+{lr:g}, KL weight {beta:g}, {limit} test questions in sets of six phrasings, asked greedily. `grpo`
+is paid for right answers, `ps_grpo` besides for answers that agree with those to the other
+phrasings (all of them, by token F1). Test phrasings and test subjects are in no training. Intervals
+and p (sign flips) are over sets; where there are several starts, their values are averaged first.
+The exact reward and the KL were settled on another text:tiny and test sets beyond the first 600
+questions of ragqa/miniature.
+"""
+
+
+def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
+    """The page of a part as Markdown; whether every demand is met."""
     found = list(gaps(trials, output))
     told = demands(found)
     one = trials[0]
-    how = f"{one.task}, {one.model.partition('/')[0]}, {one.steps} steps of {one.sampler}"
+    titles = {
+        "tiny": "Trained to agree: five small starts",
+        "real": "Trained to agree: a 135M model",
+    }
+    model = "five text:tiny" if len(trials) > 1 else one.model
     lines = [
-        f"## {one.name.rpartition('-')[0] if len(trials) > 1 else one.name}\n",
-        f"{how}, learning rate {one.lr:g}, KL weight {one.beta:g}; {one.limit} test questions.\n",
+        ABOUT.format(**{**asdict(one), "title": titles[part], "part": part, "model": model}),
         *(f"- {what}: {'yes' if met else 'NO'}" for what, met in told),
-        "\n| start | pair | metric | without | with | difference (95 %) | p |",
+        *by_starts(found),
+        "\n| start | pair | metric | second | first | difference (95 %) | p |",
         "|---" * 7 + "|",
         *(gap.row() for gap in found),
     ]
@@ -251,7 +291,7 @@ def section(trials: list[Trial], output: Path) -> tuple[str, bool]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("part", nargs="?", choices=("tiny", "real"), help="default: both")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     asked = parser.parse_args()
@@ -261,7 +301,7 @@ def main() -> int:
         trials = tiny(asked.output) if part == "tiny" else [real()]
         for trial in trials:
             measured(trial, asked.output)
-        text, met = section(trials, asked.output)
+        text, met = section(part, trials, asked.output)
         print(text, f"{(time.process_time() - begun) / 60:.0f} minutes of a core", flush=True)
         (asked.output / f"rag_{part}.md").write_text(text)
         good &= met
