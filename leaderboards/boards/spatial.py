@@ -18,7 +18,7 @@ BOARD = Board(
     name="spatial",
     title="Spatial reasoning",
     about="Consistency and grounding are checked on scenes of known truth, by a grammar of claims "
-    "and no judge model; intervals are over scenes.",
+    "and no judge model; intervals are over scenes, or over questions where scenes ask the same.",
     rows=_of_family,
     columns=(
         *("pass@1", "pair_correct", "inconsistent|format", "accurate_consistent", "consistent"),

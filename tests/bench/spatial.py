@@ -9,8 +9,8 @@ attempts a question at temperature 1. Killed at any moment, it goes on where it 
     python tests/bench/spatial.py [-o build/spatial] [--seeds 5] [--records results/records]
 
 Ends with an error unless fgrpo at least halves the inconsistency that grpo leaves, over all seeds
-and in each, and its accuracy is nowhere significantly lower (exact or drawn sign flips over scenes,
-corrected by Holm) and on average lower by no more than a point.
+and in each, and its accuracy is nowhere significantly lower (exact or drawn sign flips over
+questions, corrected by Holm) and on average lower by no more than a point.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ def harness(*words: str | Path) -> str:
 
 
 def paired(one: str, other: str, metric: str, output: Path) -> dict[str, Any]:
-    """Two evaluations on the same examples: means, difference, interval over scenes, p."""
+    """Two evaluations on the same examples: means, difference, interval over questions, p."""
     how = ("--metric", metric, "--json", "--show", "0", "-o", output)
-    [found] = json.loads(harness("compare", one, other, *how))
+    runs = output / "runs"  # as folders: the names of evaluations begin those of trainings
+    [found] = json.loads(harness("compare", runs / one, runs / other, *how))
     return found["pairs"][0]
 
 
@@ -133,7 +134,7 @@ def verdict(seeds: Sequence[int], output: Path) -> bool:
             print(f"{arm:8} {seed:4} " + " ".join(row))
     good = True
     for rival in ("grpo", "fixed"):
-        print(f"\nfgrpo - {rival}, seed by seed over scenes, then over seeds")
+        print(f"\nfgrpo - {rival}, seed by seed over questions, then over seeds")
         for metric in ("pass@1", "consistent"):
             rows = [
                 paired(f"spatial-fgrpo-{seed}", f"spatial-{rival}-{seed}", metric, output)

@@ -10,10 +10,11 @@ Formula  max E[r] with E[R_k] >= tau_k: A_i = z(r)_i + sum_k lambda_k z(R_k)_i,
 Paper    Faithful GRPO, arXiv 2604.08476.
 Limits   Read from its abstract and a public re-implementation, whose constants these are. Prices
          start at 0, so that the first step is grpo with the sample's std, and so is all without
-         floors. A reply that nobody could read counts 0 in every channel, and a score that no other
-         attempt at the example lacks counts 0 where it lacks; where no attempt that was read has
-         it, the channel is left out for that example. A floor above what a task can grant drives
-         its price to lambda_max. The paper's supervised first stage is `harness train --warm-up`.
+         floors. A reply that could not be read counts 0 in every channel, and one that lacks a
+         score which another attempt at the example has counts 0 in that; where no attempt that
+         was read has it, the channel is left out for that example. A floor above what a task can
+         grant drives its price to lambda_max. The paper's supervised first stage is
+         `harness train --warm-up`.
 """
 
 from collections.abc import Mapping
@@ -100,7 +101,7 @@ def _channel(
 
 RECIPE = GRPO.but(
     name="fgrpo",
-    home="spatial/scenes_text",
+    home="spatial/scenes_pair",
     paper="arXiv:2604.08476",
     advantages=(PriceConstraints(),),
 )

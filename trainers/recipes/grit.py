@@ -181,7 +181,7 @@ def _bare(text: str) -> str:
 
 RECIPE = GRPO.but(
     name="grit",
-    home="spatial/scenes_text",
+    home="spatial/scenes_pair",
     paper="GRIT: Teaching MLLMs to Think with Images, 2025",
     samplers=Uniform(prompts=8, rollouts=4),
     rewards=(

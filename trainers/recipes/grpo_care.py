@@ -168,7 +168,7 @@ class FollowSlowly:
 
 RECIPE = GRPO.but(
     name="grpo_care",
-    home="spatial/scenes_text",
+    home="spatial/scenes_pair",
     paper="arXiv:2506.16141",
     rewards=(*GRPO.rewards, PayConfidence()),
     advantages=(CenterByMean(), ScaleByStd(eps=1e-4, ddof=1)),
