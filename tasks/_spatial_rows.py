@@ -41,7 +41,7 @@ def vsr(settings: Mapping[str, str]) -> list[Row]:
 
 
 VSR = Source(
-    file="spatial/vsr_zeroshot_test.jsonl.gz",
+    file="spatial/vsr_zeroshot_test.jsonl",
     columns=("image", "caption", "label", "relation"),
 )
 

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.code)
 
 
-def check(words: list[str]) -> None:
+def takes(words: list[str]) -> None:
     """Fail as the command that the words name would where it cannot take them; runs nothing."""
     from typer.main import get_command
 

@@ -100,13 +100,13 @@ def _cells(recipes: list[str], tasks: list[str], seeds: list[int]) -> list[Cell]
 
 def _check(cells: Sequence[Cell], words: Sequence[str]) -> None:
     """UsageError at once where `harness train` would not understand its words."""
-    from harness.commands import check
+    from harness.commands import takes
     from harness.errors import UsageError
 
     for word in words:
         if word.partition("=")[0] in OWN:
             raise UsageError(f"{word}: a sweep gives that to each run; see --recipes and --seeds")
-    check(["train", cells[0].task, *words])
+    takes(["train", cells[0].task, *words])
 
 
 def _placed(
