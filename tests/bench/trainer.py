@@ -6,13 +6,13 @@
 
 Sides: ours (`--dtype bfloat16`, else by default), lean (ours with `--checkpointing`), trl (as it
 is on a processor: weights in float32, autocast to bfloat16, checkpointing), trl_best (weights in
-bfloat16, and the environment that our command line sets: the best settings found) and trl_tuned
-(that, and memory kept from step to step as our trainer keeps it). Each side is a process of its
-own and waits between its steps; a round is one step of each, in an order that turns. All have the
-same checkpoint, prompts, reward, seed, number of threads and lengths of answers (see
-`trainer_sides.py`). The first two rounds warm up and are not counted. Every measured step is
-appended to results/bench_trainer.jsonl, so that a run can be made in pieces: `--side ours trl`
-where memory is too small for all sides at once.
+bfloat16, and the environment that our command line sets) and trl_tuned (that, and memory kept from
+step to step as our trainer keeps it: faster still, and shown without a bound). Each side is a
+process of its own and waits between its steps; a round is one step of each, in an order that
+turns. All have the same checkpoint, prompts, reward, seed, number of threads and lengths of
+answers (see `trainer_sides.py`). The first two rounds warm up and are not counted. Every measured
+step is appended to results/bench_trainer.jsonl, so that a run can be made in pieces: `--side ours
+trl` where memory is too small for all sides at once.
 """
 
 from __future__ import annotations
