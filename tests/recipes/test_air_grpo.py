@@ -15,12 +15,12 @@ from trainers.batch import Batch
 from trainers.policy import Live
 from trainers.recipes.air_grpo import (
     RECIPE,
-    Classes,
     ConstrainRates,
     ControlKL,
-    GaussianKL,
+    ExactKL,
     PayClasses,
     RankRewards,
+    Tables,
     centered_rank,
     follow,
     gaussian_kl,
@@ -116,7 +116,7 @@ def test_equal_rewards_share_a_rank_and_a_flat_group_teaches_nothing():
 
 def test_rates_of_a_forecast_by_hand():
     """The first forecast: two hits, one false alarm, one correct negative."""
-    found = Classes.of(forecasts(FORECASTS[:1], OBSERVED), run_of())
+    found = Tables.of(forecasts(FORECASTS[:1], OBSERVED), run_of())
     recall, pofd = found.rates("rollout")
     assert (recall.item(), pofd.item()) == (1.0, 0.5)
 
@@ -181,4 +181,4 @@ def test_it_is_grpo_with_other_stages():
         steps=GRPO.steps,
     )
     assert plain == GRPO
-    assert isinstance(RECIPE.losses[1], GaussianKL)
+    assert isinstance(RECIPE.losses[1], ExactKL)
