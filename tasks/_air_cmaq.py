@@ -209,7 +209,7 @@ class Reader:
             concentration_in_micrograms(
                 layers[:, place], name, f"obs_channels[{place}]", "Convert it"
             )
-        cells = ~np.isnan(layers[:, 0]).all(axis=0)
+        cells = np.asarray(~np.isnan(layers[:, 0]).all(axis=0))
         if not cells.any():
             raise DataError(f"no PM2.5 at all in {len(frames)} frames of the observations")
         return cells

@@ -123,6 +123,12 @@ def _same_size(contents: Sequence[Mapping[str, Any]], settings: ForecastSettings
         )
     if len(shapes) > 1:
         raise DataError(f"prompts that are answered together differ in size: {shapes[:4]}")
+    classes = {len(each.get("edges", settings.edges)) + 1 for each in contents}
+    if settings.head == "classes" and classes != {len(settings.edges) + 1}:
+        raise DataError(
+            f"this forecaster tells {len(settings.edges) + 1} classes apart, and the task has "
+            f"{', '.join(map(str, sorted(classes)))}"
+        )
 
 
 def _asked(content: Mapping[str, Any]) -> NDArray[np.bool_]:

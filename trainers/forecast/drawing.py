@@ -29,7 +29,7 @@ class Taken:
     @property
     def decided(self) -> NDArray[np.bool_]:
         """(T,) leads of which anything was decided."""
-        return ~np.isnan(self.z).all(axis=tuple(range(1, self.z.ndim)))
+        return np.asarray(~np.isnan(self.z).all(axis=tuple(range(1, self.z.ndim))))
 
     def numbered(self, places: dict[bytes, int]) -> list[int]:
         """A number for each lead's draw; `places` are those that were given before."""

@@ -93,8 +93,9 @@ class GridNetwork(nn.Module):
         self.past = UNet(layers + 1, settings.hidden, settings.depth)
         self.ahead = ConvGRU(TOLD, settings.hidden)
         self.last = nn.Conv2d(settings.hidden, head_of(settings).outputs, 1)
-        nn.init.normal_(self.last.weight, std=0.1)
-        nn.init.zeros_(self.last.bias)
+        weight, bias = self.last.parameters()
+        nn.init.normal_(weight, std=0.1)
+        nn.init.zeros_(bias)
 
     def encode(self, context: Context) -> Float[Tensor, "P D Y X"]:
         """The state of each cell after the history."""

@@ -23,6 +23,7 @@ HIGHEST = 2000.0
 """ug/m3 that a forecast never exceeds: a draw from a wide tail is no reason for infinity."""
 NARROWEST, WIDEST = 0.05, 3.0
 HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
+Point = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Gaussian:
     def likeliest(self) -> Float[Tensor, "N *more"]:
         """The mean."""
         return self.mean
+
+    def point(self, form: Point, context: Context) -> Float[Tensor, "N *cells"]:
+        """Of a lead: the mean or the median of the concentration, which is log-normal."""
+        return self.mean if form == "median" else self.mean + self.spread**2 * context.spread / 2
 
     def logprobs(self, z: Float[Tensor, "N *more"]) -> Float[Tensor, "N *more"]:
         """Log-density: above 0 where the Gaussian is narrow."""
@@ -74,6 +79,14 @@ class Classes:
         """The class of most probability."""
         return self.logits.argmax(-1).to(self.logits.dtype)
 
+    def point(self, form: Point, context: Context) -> Float[Tensor, "N *cells"]:
+        """Of a lead: the class of the classes' mean concentration, or the median class."""
+        share = self.logits.exp()
+        if form == "median":
+            return (share.cumsum(-1)[..., :-1] < 0.5).sum(-1).to(share.dtype)
+        levels = levels_of(context.edges).view(len(share), *(1,) * (share.dim() - 2), -1)
+        return _classes((share * levels).sum(-1), context)
+
     def logprobs(self, z: Float[Tensor, "N *more"]) -> Float[Tensor, "N *more"]:
         """Of these classes."""
         return self.logits.gather(-1, z.long()[..., None])[..., 0]
@@ -99,11 +112,11 @@ Told = Gaussian | Classes
 
 def stacked(told: Sequence[Told]) -> Told:
     """Those of T leads as one, with an axis of leads after the rows'."""
-    if isinstance(told[0], Classes):
-        return Classes(torch.stack([each.logits for each in told], dim=1))
-    mean, spread = (
-        torch.stack([getattr(each, name) for each in told], dim=1) for name in ("mean", "spread")
-    )
+    logits = [each.logits for each in told if isinstance(each, Classes)]
+    if logits:
+        return Classes(torch.stack(logits, dim=1))
+    pairs = [(each.mean, each.spread) for each in told if isinstance(each, Gaussian)]
+    mean, spread = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
     return Gaussian(mean, spread)
 
 
@@ -114,7 +127,6 @@ class GaussianHead:
 
     def __init__(self, settings: ForecastSettings) -> None:
         self.fixed = settings.spread
-        self.form: Literal["mean", "median"] = settings.point
 
     def told(self, raw: Float[Tensor, "N K *cells"], context: Context, step: int) -> Gaussian:
         """Spreads lie between the narrowest and the widest, at first at about 0.8."""
@@ -123,12 +135,6 @@ class GaussianHead:
         if self.fixed:
             spread = torch.full_like(width, self.fixed) + 0 * width
         return Gaussian(context.normal[:, step] + departure, spread)
-
-    def point(self, told: Gaussian, context: Context) -> Float[Tensor, "N *cells"]:
-        """Of the mean or the median of the concentration, which is log-normal."""
-        if self.form == "median":
-            return told.mean
-        return told.mean + told.spread**2 * context.spread / 2
 
     def limited(self, z: Float[Tensor, "N *cells"], context: Context) -> Float[Tensor, "N *cells"]:
         """At most that of HIGHEST."""
@@ -156,19 +162,10 @@ class ClassHead:
 
     def __init__(self, settings: ForecastSettings) -> None:
         self.outputs = len(settings.edges) + 1
-        self.form: Literal["mean", "median"] = settings.point
 
     def told(self, raw: Float[Tensor, "N K *cells"], context: Context, step: int) -> Classes:
         """Softmax of the outputs."""
         return Classes(torch.log_softmax(raw.movedim(1, -1), -1))
-
-    def point(self, told: Classes, context: Context) -> Float[Tensor, "N *cells"]:
-        """The class of the mean of the classes' concentrations, or the median class."""
-        share = told.logits.exp()
-        if self.form == "median":
-            return (share.cumsum(-1)[..., :-1] < 0.5).sum(-1).to(share.dtype)
-        levels = levels_of(context.edges).view(len(share), *(1,) * (share.dim() - 2), -1)
-        return _classes((share * levels).sum(-1), context)
 
     def limited(self, z: Float[Tensor, "N *cells"], context: Context) -> Float[Tensor, "N *cells"]:
         """Classes have no tails."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +14,7 @@ from trainers.forecast.heads import Told, head_of, stacked
 from trainers.forecast.network import StationNetwork
 from trainers.forecast.settings import ForecastSettings
 
-Choose = Callable[[int, Any], Tensor]
+Choose = Callable[[int, Told], Tensor]
 """(lead's number, what it is drawn from) to the draw for it (N, *cells); NaN: nobody decided."""
 
 
@@ -33,8 +32,8 @@ def network_of(settings: ForecastSettings) -> Network:
 
 def roll(
     network: Network, context: Context, state: Tensor, steps: int, choose: Choose
-) -> tuple[Float[Tensor, "N T *cells"], Told | None]:
-    """The draws for the first T leads, and what they were chosen from; None where T is 0.
+) -> tuple[Float[Tensor, "N T *cells"], Told]:
+    """The draws for the first T leads, at least one, and what they were chosen from.
 
     What nobody decided is told to the next lead as what was likeliest.
     """
@@ -48,6 +47,4 @@ def roll(
         before = head.scaled(torch.where(z.isnan(), given.likeliest(), z), context)
         drawn.append(z)
         told.append(given)
-    if not told:
-        return torch.zeros((len(before), 0, *before.shape[1:])), None
     return torch.stack(drawn, dim=1), stacked(told)

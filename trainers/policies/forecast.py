@@ -176,17 +176,17 @@ class ForecastPolicy:
         fixed = stacked_draws([each.z for each in asked.begun], shape)
         drawn = torch.from_numpy(np.stack([noise(shape) for noise in asked.noise]))
 
-        def choose(step: int, told: Any) -> Tensor:
+        def choose(step: int, told: Told) -> Tensor:
             if temperature:
                 z = told.tempered(temperature).draw(drawn[:, step])
             else:
-                z = self.head.point(told, context)
+                z = told.point(self.settings.point, context)
             z = self.head.limited(z, context).masked_fill(~context.cells, torch.nan)
             return torch.where(fixed[:, step].isnan(), z, fixed[:, step])
 
-        z, told = roll(self.network, context, state, max(steps), choose)
+        z, told = roll(self.network, context, state, max(1, *steps), choose)
         heat = temperature or 1.0
-        logprobs = self._of_steps(z, told.tempered(heat))[0].numpy() if told else np.zeros((0, 0))
+        logprobs = self._of_steps(z, told.tempered(heat))[0].numpy()
         values = self.head.concentration(z, context).double().numpy()
         return [
             Completion(
@@ -243,8 +243,7 @@ class ForecastPolicy:
         z = stacked_draws([each.z for each in taken], (longest, *context.normal.shape[2:]))
         heat = torch.tensor([each.temperature if temperature is None else temperature
                              for each in taken]).view(-1, *(1,) * (z.dim() - 1))  # fmt: skip
-        told = roll(self.network, context, state, longest, lambda step, _: z[:, step])[1]
-        assert told is not None
+        _, told = roll(self.network, context, state, longest, lambda step, _: z[:, step])
         told = told.tempered(heat)
         sizes = [[len(self._taken(*turn).z) for turn in r.turns] for r in rollouts]
         place = partial(placed, sizes=sizes, columns=mask.shape[1])

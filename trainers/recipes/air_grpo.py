@@ -16,9 +16,9 @@ Paper    FAKER-Air, arXiv 2511.22169, and its released code, which this follows:
 Limits   Equal rewards share a rank, so that a flat group teaches nothing; the code breaks ties by
          order. Its odd members negate a draw of their own, ours the draw of their pair. Its rate of
          false alarms is `pofd`. Classes are closed on the right in rewards as in scores. The
-         controller's gains are ours. The reward of a field is the mean over its observed cells, lead by
-         lead. Leads beyond the horizon earn and cost nothing. Where a task
-         takes very bad alone as its event, so does the reward.
+         controller's gains are ours. The reward of a field is the mean over its observed cells,
+         lead by lead. Leads beyond the horizon earn and cost nothing. Where a task takes very bad
+         alone as its event, so does the reward.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from harness.errors import UnknownName, UsageError
