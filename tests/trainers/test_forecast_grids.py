@@ -51,7 +51,7 @@ def content(height: int = 9, width: int = 11, seed: int = 0, frames: int = 8) ->
 
 
 def a_prompt(told: dict[str, Any], attempt: int = 0) -> Prompt:
-    name = f"field {told['history'].shape} {float(np.nansum(told['history'])):.6f}"
+    name = "x".join(map(str, np.shape(told["history"])[2:]))
     return Prompt(Example(name, {}, None), (Message("user", told),), attempt=attempt)
 
 
