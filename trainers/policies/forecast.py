@@ -19,6 +19,7 @@ Limits   Log-probabilities of Gaussians are densities of z, so they may be above
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -287,11 +288,15 @@ class ForecastPolicy:
         return rollout.steps
 
     def extent(self, rollout: Rollout) -> Extent:
-        """Leads of its own, and the history, which rollouts of one example share."""
+        """Leads of its own, and the history, which rollouts of one example share.
+
+        Of a field each lead has a position for so many cells as are one in the network's middle.
+        """
         frames, _, *cells = np.shape(content_of(rollout.prompt)["history"])
-        read_once = int(np.prod(cells)) if cells else frames // self.settings.stride
+        coarse = math.prod(-(-each // 2**self.settings.depth) for each in cells)
+        read_once = coarse if cells else frames // self.settings.stride
         shared: dict[Hashable, int] = {rollout.example.id: read_once}
-        return Extent(sum(self._taken(*turn).z.size for turn in rollout.turns), shared)
+        return Extent(coarse * sum(len(self._taken(*turn).z) for turn in rollout.turns), shared)
 
     def _taken(self, prompt: Prompt, completion: Completion) -> Taken:
         """A turn's draws; those of an answer that nobody drew are spelled."""
