@@ -52,6 +52,7 @@ from tasks._air_cases import CLASSES, EDGES, LEADS, Periods, Site, Sites
 from tasks._air_grid import Region
 from tasks._air_grid_judging import metrics as field_metrics
 from tasks._air_grid_judging import verify_fields
+from tasks._air_grid_picture import picture
 from tasks._air_judging import metrics, verify
 from tasks._air_models import MODELS
 from tasks._air_series import Series, read_series
@@ -188,6 +189,7 @@ def _fields(member: str, name: str, pollutant: str, event: int) -> Task:
         metrics=field_metrics(leads),
         reward={"class_reward": 1.0},
         cluster=lambda example: example.tags["block"],
+        picture=lambda example, said: picture(where().observed(example), said, leads, edges),
         source="generated" if member == "world_grid" else "CMAQ-OBS",
         released="" if member == "world_grid" else "2025-11-27",
         settings=_told(pollutant, event),

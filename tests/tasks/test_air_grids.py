@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import tarfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from harness import Completion, Rollout, registry
 from harness.contracts import measure
 from harness.errors import DataError
+from harness.pictures import held
 from harness.play import play, rows
 from tasks import _air_cmaq, _air_world, airquality
 from tasks._air_cases import Periods
@@ -97,6 +99,23 @@ def test_tables_agree_with_scikit_learn():
     np.testing.assert_array_equal(table[:, :4], metrics.confusion_matrix(seen, said))
     quiet, false, miss, hit = metrics.confusion_matrix(seen >= 2, said >= 2).ravel()
     assert contingency(table, 2) == [hit, false, miss, quiet]
+
+
+def test_a_picture_shows_forecast_above_observation():
+    pillow = pytest.importorskip("PIL.Image")
+    task = registry.task("airquality/world_grid")
+    example = task.examples("dev")[0]
+    observed = task.gold(example)
+    assert task.picture is not None
+    for said, same in ((observed, True), (np.full_like(observed, 900.0), False), ("fog", False)):
+        shown = held(task.picture(example, Completion(said)))
+        assert shown["image"], "no image that a page shows"
+        data = base64.b64decode(shown["image"].partition(",")[2])
+        image = np.asarray(pillow.open(io.BytesIO(data)))
+        assert image.shape == (shown["height"], shown["width"], 3)
+        half = (shown["height"] - 8) // 2
+        assert np.array_equal(image[:half], image[-half:]) == same
+        assert "Forecast above" in shown["caption"]
 
 
 # -- the generated world
