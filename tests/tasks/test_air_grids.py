@@ -113,7 +113,7 @@ def test_a_picture_shows_forecast_above_observation():
         data = base64.b64decode(shown["image"].partition(",")[2])
         image = np.asarray(pillow.open(io.BytesIO(data)))
         assert image.shape == (shown["height"], shown["width"], 3)
-        half = (shown["height"] - 8) // 2
+        half = (int(shown["height"]) - 8) // 2
         assert np.array_equal(image[:half], image[-half:]) == same
         assert "Forecast above" in shown["caption"]
 

@@ -12,13 +12,16 @@ import torch
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
+from harness import registry
 from harness.errors import DataError
 from harness.models import Sampling
 from harness.types import Completion, Example, Message, Prompt, Rollout, Verdict
 from trainers.forecast.context import content_of, read
 from trainers.forecast.grid import GridNetwork
 from trainers.forecast.rolling import network_of
+from trainers.loop import Plan, Training
 from trainers.policies.forecast import KNOWN, ForecastPolicy, open_forecast
+from trainers.samplers import Uniform
 
 SAMPLING = Sampling(seed=3)
 COLUMNS = ("PM2.5", "TEMP", "U", "V")
@@ -336,3 +339,26 @@ def test_the_state_outside_the_asked_cells_is_nothing():
     state = network.encode(context)
     assert state.shape == (1, 16, 9, 11)
     assert not state[..., ~context.cells[0]].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ["grid-tiny", "grid-tiny-classes"])
+def test_fitting_to_observed_fields_learns(spec: str, tmp_path: Any):
+    """Forty steps of sft on the generated atmosphere: likelier dev fields."""
+    task = registry.task("airquality/world_grid")
+    recipe = registry.recipe("sft").but(steps=40, samplers=Uniform(prompts=8, rollouts=1))
+    recipe = recipe.but(optimizer=replace(recipe.optimizer, lr=3e-3))
+    policy = open_forecast(spec, Sampling(), seed=0)
+    gold = [
+        Rollout(((task.prompt(e), Completion(task.gold(e), steps=4)),), Verdict({}), e.id)
+        for e in task.examples("dev")[::6]
+    ]
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            live = policy.review(gold)
+        return float(live.logprobs[live.mask].mean())
+
+    before = likelihood()
+    Training(task, recipe, {"solver": policy}, tmp_path, Plan(dev_every=0)).train()
+    assert likelihood() > before + 0.2
