@@ -12,6 +12,7 @@ cell counts as missing here. The set has many gigabytes and is never fetched una
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import tarfile
@@ -22,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from harness.data import FOLDER
@@ -44,6 +46,7 @@ CURE = (
     f"get it with `hf download {HUB} --repo-type dataset --include '*obs*' '*cmaq*'` and put the "
     f"files, packed or not, below {PLACE}/ of the folder that {FOLDER} names"
 )
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 NAME = re.compile(r"(\d{8})(\d\d)_obs\.npz|(\d{8})_x_metcro2d\.npy")
 
 
@@ -55,21 +58,39 @@ class Place:
     begin: int
     size: int
 
-    def array(self, name: str, key: str = "") -> NDArray[np.generic]:
-        """The array in it; of an .npz the one of that key. DataError where there is none."""
+    def layers(self, name: str, key: str) -> NDArray[np.generic]:
+        """The array of that key in an .npz; DataError where there is none."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.begin)
-                found = np.load(io.BytesIO(file.read(self.size)))
-            array = found[key] if key else found
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            told = " with " + key if key else ""
+                with np.load(io.BytesIO(file.read(self.size))) as found:
+                    return _numbers(found[key])
+        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
-                f"{name} of {self.path} cannot be read as an array{told}: {error}; get it again"
+                f"{name} of {self.path} cannot be read as arrays with {key}: {error}; get it again"
             ) from error
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise DataError(f"{name} of {self.path} holds no array of numbers")
-        return array
+
+    def mapped(self, name: str) -> NDArray[np.generic]:
+        """The array of an .npy, of which no more is read than is looked at; DataError likewise."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.begin)
+                shape, fortran, kind = HEADERS[npy.read_magic(file)](file)
+                begin = file.tell()
+            if begin - self.begin + math.prod(shape) * kind.itemsize > self.size:
+                raise ValueError(f"{shape} of {kind} does not fit into {self.size} bytes")
+            order = "F" if fortran else "C"
+            return _numbers(np.memmap(self.path, kind, "r", begin, shape, order))
+        except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{name} of {self.path} cannot be read as an array: {error}; get it again"
+            ) from error
+
+
+def _numbers(found: NDArray[np.generic]) -> NDArray[np.generic]:
+    if found.dtype.kind not in "fiu":
+        raise ValueError(f"it holds {found.dtype}, not numbers")
+    return found
 
 
 @lru_cache(maxsize=2)
@@ -167,7 +188,7 @@ class Reader:
     def observed(self, number: int) -> Fields:
         """(2, Y, X) PM2.5 and PM10 in ug/m3."""
         name = self.times[self.start + number * np.timedelta64(HOURS, "h")]
-        found = self.files[name].array(name, "obs_channels")
+        found = self.files[name].layers(name, "obs_channels")
         if found.ndim != 3 or len(found) < len(OBSERVED):
             raise DataError(
                 f"obs_channels of {name} is {found.shape}; (C, Y, X) is expected, with the layers "
@@ -184,7 +205,7 @@ class Reader:
         shape = observed.shape[1:]
         if name not in self.files:
             return np.concatenate([observed, np.full((len(WEATHER), *shape), np.nan, np.float32)])
-        found = self.files[name].array(name)
+        found = self.files[name].mapped(name)
         found = found[:, :, 0] if found.ndim == 5 else found
         hour = int((day - day.astype("datetime64[D]")).astype(int)) // HOURS
         if found.ndim != 4 or len(found) <= hour or found.shape[1:] != (LAYERS, *shape):
@@ -192,7 +213,7 @@ class Reader:
                 f"{name} is {found.shape}; (T, {LAYERS}, {shape[0]}, {shape[1]}) is expected, T at "
                 f"least {hour + 1}: an entry every {HOURS} h on the grid of the observations"
             )
-        return np.concatenate([observed, _weather(found[hour].astype(np.float32))])
+        return np.concatenate([observed, _weather(found[hour])])
 
     def probed(self, numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
         """(Y, X) cells of which anything was observed in some frames.
@@ -215,9 +236,11 @@ class Reader:
         return cells
 
 
-def _weather(layers: Fields) -> Fields:
+def _weather(layers: NDArray[np.generic]) -> Fields:
     """(33, Y, X) to WEATHER: degrees C, hPa, m/s to the east and to the north, m."""
-    angle = np.deg2rad(layers[DIRECTION])
-    east, north = (-layers[SPEED] * turn(angle) for turn in (np.sin, np.cos))
-    celsius, pressure = layers[TEMPERATURE] - 273.15, layers[PRESSURE] / 100
-    return np.stack([celsius, pressure, east, north, layers[MIXING]])
+    kelvin, pascal, speed, degrees, mixing = (
+        np.asarray(layers[n], np.float32) for n in (TEMPERATURE, PRESSURE, SPEED, DIRECTION, MIXING)
+    )
+    angle = np.deg2rad(degrees)
+    east, north = -speed * np.sin(angle), -speed * np.cos(angle)
+    return np.stack([kelvin - 273.15, pascal / 100, east, north, mixing]).astype(np.float32)

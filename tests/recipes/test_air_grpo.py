@@ -229,7 +229,7 @@ def test_kl_of_classes_is_that_of_categoricals_over_the_cells_that_count():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sft", "grpo", "air_grpo"])
+@pytest.mark.parametrize("name", ["grpo", "air_grpo"])
 def test_recipes_keep_their_contracts_on_fields(name: str):
     found = recipe_contracts(
         registry.recipe(name), registry.card("recipes", name), registry.task(FIELD)

@@ -347,6 +347,10 @@ def test_what_is_not_as_expected_is_named(
 
 def test_weather_of_another_form_is_named(tmp_path: Path):
     written(tmp_path, 8)
+    path = next(tmp_path.rglob("20160102_x_metcro2d.npy"))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"20160102_x_metcro2d\.npy of .* does not fit into 5000"):
+        read_archive(tmp_path).frame(5)
     path = next(tmp_path.rglob("20160101_x_metcro2d.npy"))
     buffer = io.BytesIO()
     np.save(buffer, np.ones((5, 20, *SHAPE), np.float32))

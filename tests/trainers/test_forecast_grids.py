@@ -293,7 +293,7 @@ def test_the_steps_of_a_field_with_gaps_are_those_that_were_observed():
     unseen[:, ~told["cells"]] = 7.0
     again = Rollout(((prompt, Completion(unseen, steps=4)),), Verdict({}), "")
     assert_allclose(policy.review([again]).logprobs.detach(), live.logprobs.detach())
-    for wrong in ("not a field", gold[:, :5], None):
+    for wrong in ("not a field", gold[:, :5], gold.transpose(1, 2, 0), None):
         assert policy.spell(prompt, wrong).steps == 0
 
 

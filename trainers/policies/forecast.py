@@ -218,8 +218,12 @@ class ForecastPolicy:
         context = read([content_of(prompt)], self.settings)
         leads, *cells = context.normal.shape[1:]
         try:
-            told = np.asarray(output, np.float64).reshape(-1, *cells)
+            told = np.asarray(output, np.float64)
         except (TypeError, ValueError):
+            told = np.zeros(0)
+        if not cells:
+            told = told.reshape(-1)
+        elif told.shape[1:] != tuple(cells):
             told = np.zeros((0, *cells))
         values = np.full((leads, *cells), np.nan)
         values[: len(told)] = told[:leads]
