@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Example, Message, Prompt, Split
+from harness.errors import DataError
 from tasks._air_cases import BLOCK, EDGES, Periods, season
 
 HOURS = 6
@@ -104,10 +105,15 @@ class Region:
 
     @cached_property
     def climate(self) -> Climate:
-        """One pass over the training period's frames."""
+        """One pass over the training period's frames; DataError where there are none."""
         begin, end = (np.datetime64(each, "D") for each in self.periods.train)
         kept = np.flatnonzero((self.days >= begin) & (self.days <= end) & self.grid.present)
-        kept = kept[:: -(-len(kept) // CLIMATE) or 1]
+        if not len(kept):
+            raise DataError(
+                f"{self.grid.name} has no frame from {begin} to {end}: its climate, which every "
+                f"prompt tells, comes from there ({self.grid})"
+            )
+        kept = kept[:: -(-len(kept) // CLIMATE)]
         layer, shape = list(self.grid.columns).index(self.pollutant), self.grid.cells.shape
         total = np.zeros((12, 24 // HOURS, *shape))
         count = np.zeros_like(total)

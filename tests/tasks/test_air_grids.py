@@ -270,6 +270,14 @@ def test_a_region_of_it_is_asked_about_and_missing_files_are_left_out_and_counte
         assert said.scores["class_reward"] == 1.0, example.id
 
 
+def test_an_archive_without_the_training_period_says_so(tmp_path: Path):
+    grid = read_archive(written(tmp_path, 64, weather=False))
+    later = Periods(("2014-01-01", "2015-12-31"), ("2016-01-03", "2016-01-16"))
+    region = Region("cmaq_obs", grid, "PM2.5", later, (48,))
+    with pytest.raises(DataError, match="no frame from 2014-01-01 to 2015-12-31"):
+        region.prompt(region.examples("test")[0])
+
+
 def with_hour(folder: Path) -> None:
     np.savez(folder / "obs_npz_27km" / "2016010103_obs.npz", obs_channels=observations(0))
 
