@@ -98,7 +98,7 @@ ladders: $(READY)
 ranks: $(READY)
 	$(BIN)/python tests/bench/ranks.py
 
-# Does training against false alarms help, at stations and in fields? Some fifteen minutes of a core;
+# Does training against false alarms help, at stations and in fields? Some twelve minutes of a core;
 # HARNESS_DATA holds air/.
 air: $(READY)
 	$(BIN)/python -m tests.bench.air
