@@ -208,18 +208,19 @@ def cut(text: str, longest: int) -> Text:
 def plots(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The numeric series among these values as lines to draw; long ones are thinned to means.
 
-    (T,) is one line, (T, C) one line a column (named by `columns` where that fits), (T, Y, X) the
-    mean over the field. Each line has its own scale, told by its least and largest value.
+    (T,) is one line, (T, C) one line a column (named by `columns` where that fits), (T, Y, X) and
+    (T, C, Y, X) the means over the field. Each line has its own scale, told by its least and
+    largest value.
     """
     found: list[dict[str, Any]] = []
     for name, value in content.items():
         if not isinstance(value, np.ndarray) or cast(Any, value).dtype.kind not in "fiu":
             continue
         array = cast("np.ndarray[Any, Any]", value).astype(np.float64)
-        if not 1 <= array.ndim <= 3 or len(array) < 2:
+        if not 1 <= array.ndim <= 4 or len(array) < 2:
             continue
-        if array.ndim == 3:
-            array = np.where(np.isfinite(array), array, 0.0).mean(axis=(1, 2))
+        if array.ndim > 2:
+            array = _field_means(array)
         table = array.reshape(len(array), -1)[:, :MOST_LINES]
         columns = content.get("columns")
         named = isinstance(columns, list) and len(cast(list[Any], columns)) >= table.shape[1]
@@ -231,6 +232,14 @@ def plots(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
         found.append({"title": str(name), "lines": lines})
     return found
+
+
+def _field_means(fields: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(..., Y, X) to (...) means of what is known; NaN where nothing is."""
+    known = np.isfinite(fields)
+    count = known.sum(axis=(-2, -1))
+    total = np.where(known, fields, 0.0).sum(axis=(-2, -1))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _thinned(series: np.ndarray[Any, Any]) -> list[float | None]:

@@ -162,7 +162,7 @@ class Site:
             "history": self.series.values[end - HISTORY : end],
             "center": center,
             "spread": spread,
-            "season": np.array([_season(each) for each in ahead], np.float32),
+            "season": np.array([season(each) for each in ahead], np.float32),
             "normal": self.normals[months].astype(np.float32),
         }
 
@@ -179,7 +179,7 @@ def transformed(values: NDArray[np.float32]) -> Floats:
     return np.where(logged, np.log1p(np.maximum(np.where(logged, wide, 0), 0)), wide) + 0 * wide
 
 
-def _season(day: np.datetime64) -> tuple[float, float]:
+def season(day: np.datetime64) -> tuple[float, float]:
     """Sine and cosine of the day of the year."""
     phase = int((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(int)) / 365.25
     return float(np.sin(2 * np.pi * phase)), float(np.cos(2 * np.pi * phase))

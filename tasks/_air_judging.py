@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -152,15 +152,17 @@ def read_text(output: Any) -> Read:
 # -- metrics
 
 
+Each = Callable[[Row], list[float]]
+"""What an example adds to a table."""
+
+
 def metrics(event: int, *, numeric: bool) -> tuple[Metric, ...]:
     """All that is told of a task: pooled over leads first, then lead by lead."""
-    found = [*_event_metrics(event, LEADS, "")]
-    found += [of_sums(f"cost_1_{ratio:g}", _cost(event, ratio), better="lower", high=ratio)
-              for ratio in (1.0, 3.0, 10.0)]  # fmt: skip
-    found += [_class_metric(name, LEADS, "") for name in ("macro_f1", "accuracy")]
-    for lead in LEADS:
-        found += _event_metrics(event, (lead,), f"@{lead}h")
-        found += [_class_metric(name, (lead,), f"@{lead}h") for name in ("macro_f1", "accuracy")]
+    found = table_metrics(
+        LEADS,
+        lambda leads: partial(event_counts, event=event, leads=leads),
+        lambda leads: partial(_confusion, leads=leads),
+    )
     if numeric:
         found += [_error(lead) for lead in LEADS]
         found += [_crps(lead) for lead in LEADS] + [_brier(event, lead) for lead in LEADS]
@@ -168,8 +170,27 @@ def metrics(event: int, *, numeric: bool) -> tuple[Metric, ...]:
     return tuple(found)
 
 
-def _event_metrics(event: int, leads: Sequence[int], mark: str) -> list[Metric]:
-    each = partial(event_counts, event=event, leads=leads)
+def table_metrics(
+    leads: Sequence[int],
+    events: Callable[[Sequence[int]], Each],
+    classes: Callable[[Sequence[int]], Each],
+) -> list[Metric]:
+    """Scores of tables of events and of classes, pooled over leads first, then lead by lead.
+
+    For some leads `events` gives hits, false alarms, misses and correct negatives of an example,
+    `classes` its (K, K + 1) observed by forecast classes, row by row.
+    """
+    found = _event_metrics(events(leads), "")
+    found += [of_sums(f"cost_1_{ratio:g}", _cost(events(leads), ratio), better="lower", high=ratio)
+              for ratio in (1.0, 3.0, 10.0)]  # fmt: skip
+    found += _class_metrics(classes(leads), "")
+    for lead in leads:
+        found += _event_metrics(events([lead]), f"@{lead}h")
+        found += _class_metrics(classes([lead]), f"@{lead}h")
+    return found
+
+
+def _event_metrics(each: Each, mark: str) -> list[Metric]:
     return [
         of_sums(
             name + mark,
@@ -186,9 +207,16 @@ def _scored(score: EventScore, sums: Floats) -> Floats:
     return score.of(Counts.stacked(sums))
 
 
-def _cost(event: int, ratio: float) -> Sums:
-    each = partial(event_counts, event=event, leads=LEADS)
+def _cost(each: Each, ratio: float) -> Sums:
     return Sums(each, lambda sums: expected_cost(Counts.stacked(sums), ratio))
+
+
+def _class_metrics(each: Each, mark: str) -> list[Metric]:
+    def value(score: Callable[[Floats], Floats], sums: Floats) -> Floats:
+        return score(sums.reshape(*sums.shape[:-1], KINDS, KINDS + 1))
+
+    named = {"macro_f1": macro_f1, "accuracy": class_accuracy}
+    return [of_sums(name + mark, Sums(each, partial(value, of))) for name, of in named.items()]
 
 
 def event_counts(row: Row, event: int, leads: Sequence[int]) -> list[float]:
@@ -210,19 +238,11 @@ def _pairs(row: Row, leads: Sequence[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _class_metric(name: str, leads: Sequence[int], mark: str) -> Metric:
-    score = {"macro_f1": macro_f1, "accuracy": class_accuracy}[name]
-
-    def each(row: Row) -> list[float]:
-        table = np.zeros((KINDS, KINDS + 1))
-        for said, seen in _pairs(row, leads):
-            table[seen, said] += 1  # -1 is the last column
-        return table.ravel().tolist()
-
-    def value(sums: Floats) -> Floats:
-        return score(sums.reshape(*sums.shape[:-1], KINDS, KINDS + 1))
-
-    return of_sums(name + mark, Sums(each, value))
+def _confusion(row: Row, leads: Sequence[int]) -> list[float]:
+    table = np.zeros((KINDS, KINDS + 1))
+    for said, seen in _pairs(row, leads):
+        table[seen, said] += 1  # -1 is the last column
+    return table.ravel().tolist()
 
 
 def _values(row: Row, lead: int) -> tuple[list[float], float]:

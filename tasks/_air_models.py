@@ -17,7 +17,14 @@ ALARM, QUIET = 900.0, 0.0
 
 
 def persistence(content: Content) -> NDArray[np.float64]:
-    """(L,) the issue day's own mean at every lead; NaN where it has fewer than 18 valid hours."""
+    """(L,) the issue day's own mean at every lead; NaN where it has fewer than 18 valid hours.
+
+    Of fields (L, Y, X) the last frame; NaN where it is missing.
+    """
+    if "cells" in content:
+        layer = list(content["columns"]).index(content["pollutant"])
+        last = content["history"][-1, layer].astype(np.float64)
+        return np.stack([last] * len(content["leads"]))
     hours = content["history"][-24:, CHANNELS.index(content["pollutant"])].astype(np.float64)
     known = hours[~np.isnan(hours)]
     value = known.mean() if len(known) >= ENOUGH else np.nan
@@ -25,18 +32,19 @@ def persistence(content: Content) -> NDArray[np.float64]:
 
 
 def climatology(content: Content) -> NDArray[np.float64]:
-    """(L,) the training years' mean of the target's calendar month."""
+    """(L,) the training years' mean of the target's calendar month; of fields (L, Y, X), and of the
+    time of the day."""
     return np.asarray(content["normal"], np.float64)
 
 
 def always(content: Content) -> NDArray[np.float64]:
-    """(L,) an alarm at every lead."""
-    return np.full(len(content["leads"]), ALARM)
+    """(L,) or (L, Y, X): an alarm at every lead."""
+    return np.full(np.shape(content["normal"]), ALARM)
 
 
 def never(content: Content) -> NDArray[np.float64]:
-    """(L,) no alarm at all."""
-    return np.full(len(content["leads"]), QUIET)
+    """(L,) or (L, Y, X): no alarm at all."""
+    return np.full(np.shape(content["normal"]), QUIET)
 
 
 class Rule:

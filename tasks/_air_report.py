@@ -48,7 +48,10 @@ class Cases:
         for line in lines:
             scores = line["verdict"]["scores"]
             if f"class@{LEADS[0]}h" not in scores:
-                raise UsageError("this run is not one of airquality: its verdicts name no classes")
+                raise UsageError(
+                    "this run is not one of airquality's stations: its verdicts name no classes. "
+                    "Of fields, the table of `harness eval` has every score at every lead"
+                )
             found._add(line, scores)
         if not found.lead:
             raise UsageError("this run holds no pair of a forecast and an observation")

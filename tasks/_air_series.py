@@ -180,17 +180,24 @@ def _micrograms(
     if told == "mg/m3":
         faults[f"values of {channel} converted from mg/m3"] = int((~np.isnan(values)).sum())
         values = 1000 * values
+    cure = f"Convert it, or write the unit into the header: '{channel} (mg/m3)'"
+    concentration_in_micrograms(values, channel, f"{path}: {channel}", cure)
+    return values
+
+
+def concentration_in_micrograms(
+    values: NDArray[np.floating[Any]], channel: str, where: str, cure: str
+) -> None:
+    """DataError where the median of particles can be none in ug/m3; fewer than 48 tell nothing."""
     valid = values[~np.isnan(values)]
     if channel in ("PM2.5", "PM10") and len(valid) >= 48:
         middle = float(np.median(valid))
         if middle < 1 or middle > 2000:
             guess = "mg/m3" if middle < 1 else "ng/m3"
             raise DataError(
-                f"{path}: the median of {channel} is {middle:g}, which is no concentration in "
-                f"ug/m3 but may be one in {guess}. Convert it, or write the unit into the header: "
-                f"'{channel} (mg/m3)'"
+                f"{where} has a median of {middle:g}, which is no concentration in ug/m3 but may "
+                f"be one in {guess}. {cure}"
             )
-    return values
 
 
 def _wind(cells: Any, faults: Counter[str]) -> dict[str, Floats]:

@@ -1,10 +1,11 @@
 """_air_world: a small generated atmosphere, so that the family needs no data to be tried.
 
-On a grid of 12 x 12 cells with a step of 3 hours a pollutant is emitted (cities, more in winter and
-in the rush hours), carried by a wind that turns and freshens by days (AR(1) of both components),
+In cells of 27 km, with a step of 3 hours, a pollutant is emitted (cities, more in winter and in
+the rush hours), carried by a wind that turns and freshens by days (AR(1) of both components),
 mixed by diffusion, let out through the lid of the boundary layer and washed out by rain. Stagnant
 days build it up, fronts clear it, and the wind at the issue time says little of the day after
-tomorrow: forecasting is hard, but not hopeless. Times are hourly by interpolation.
+tomorrow: forecasting is hard, but not hopeless. Stations tell it by the hour, by interpolation;
+`field` tells it every 6 hours in every cell.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks._air_grid import Grid
 from tasks._air_series import CHANNELS, Series
 
-SIDE = 12
-"""Cells of 27 km."""
+SIDE, FIELD_SIDE = 12, 16
+"""Cells across, of the world of the stations and of that of the fields."""
 STEP = 3
 """Hours."""
 START = np.datetime64("2001-01-01T00", "h")
@@ -26,17 +28,17 @@ Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)
-def world(days: int = 1095, seed: int = 0) -> tuple[Floats, Floats]:
-    """(8 D, SIDE, SIDE) concentrations in ug/m3 and (8 D, 5) weather: u, v, rain, temperature, p.
+def world(days: int = 1095, seed: int = 0, side: int = SIDE) -> tuple[Floats, Floats]:
+    """(8 D, side, side) concentrations in ug/m3 and (8 D, 5) weather: u, v, rain, temperature, p.
 
     Wind in m/s (u to the east, v to the north), rain in mm in 3 h, degrees C, hPa.
     """
     rng = np.random.default_rng((seed, 26))
     steps = days * 24 // STEP
     weather = _weather(steps, rng)
-    sources = _sources(rng)
-    fields = np.empty((steps, SIDE, SIDE), np.float64)
-    c = np.full((SIDE, SIDE), 30.0)
+    sources = _sources(rng, side)
+    fields = np.empty((steps, side, side), np.float64)
+    c = np.full((side, side), 30.0)
     hour = np.arange(steps) * STEP
     winter = 1 + 0.5 * np.cos(2 * np.pi * hour / 24 / 365.25)
     rush = 1 + 0.3 * np.sin(2 * np.pi * (hour % 24 - 4) / 24)
@@ -64,12 +66,12 @@ def _weather(steps: int, rng: np.random.Generator) -> Floats:
     return np.column_stack([wind, rain, temperature, pressure])
 
 
-def _sources(rng: np.random.Generator) -> Floats:
+def _sources(rng: np.random.Generator, side: int) -> Floats:
     """Emission a step: a few cities on a low background."""
-    y, x = np.mgrid[:SIDE, :SIDE]
-    found = np.full((SIDE, SIDE), 0.6)
-    for _ in range(4):
-        at_y, at_x = rng.uniform(2, SIDE - 3, 2)
+    y, x = np.mgrid[:side, :side]
+    found = np.full((side, side), 0.6)
+    for _ in range(round(side**2 / 36)):
+        at_y, at_x = rng.uniform(2, side - 3, 2)
         near = ((y - at_y) ** 2 + (x - at_x) ** 2) / 3
         found += rng.uniform(8, 14) * np.exp(-near)
     return found
@@ -121,3 +123,25 @@ def _hourly(coarse: Floats, weather: Floats, rng: np.random.Generator) -> NDArra
     silent = np.convolve(rng.random(hours) < 0.002, np.ones(12), "same") > 0
     values[silent, :2] = np.nan
     return values.astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def field(days: int = 1095, seed: int = 0) -> Grid:
+    """The whole world every 6 hours, with noise of the instruments and silent cells."""
+    fields, weather = world(days, seed, FIELD_SIDE)
+    fields, weather = fields[1::2], weather[1::2]
+    rng = np.random.default_rng((seed, 29))
+    pm = fields * rng.lognormal(0, 0.12, fields.shape)
+    coarse = pm * rng.lognormal(0.35, 0.1, fields.shape)
+    silent = rng.random(fields.shape) < 0.005
+    silent = silent | np.roll(silent, 1, axis=0)
+    pm, coarse = (np.where(silent, np.nan, each) for each in (pm, coarse))
+    columns = ("PM2.5", "PM10", "TEMP", "PRES", "RAIN", "U", "V")
+    u, v, rain, temperature, pressure = (
+        np.broadcast_to(each[:, None, None], pm.shape) for each in weather.T
+    )
+    layers = (pm, coarse, temperature, pressure, rain, u, v)
+    frames = np.stack(layers, axis=1).astype(np.float32)
+    faults = {"missing cells of PM2.5": int(silent.sum())}
+    return Grid("field", START + np.timedelta64(STEP, "h"), columns, frames.__getitem__,
+                np.ones(len(frames), bool), np.ones(pm.shape[1:], bool), faults)  # fmt: skip

@@ -205,7 +205,7 @@ def _tiny(task: Task) -> Policy:
     asked = task.prompt(next(example for split in SPLITS for example in task.examples(split)))
     content, sampling = asked.messages[-1].content, Sampling(max_tokens=TOKENS)
     if isinstance(content, Mapping):
-        return open_forecast("tiny", sampling)
+        return open_forecast("grid-tiny" if "cells" in content else "tiny", sampling)
     if isinstance(content, tuple) and not all(isinstance(part, str) for part in content):
         return open_vision("tiny", sampling, dtype="float32", batch_size=64)
     return open_text("tiny", sampling, dtype="float32", batch_size=64)

@@ -29,14 +29,19 @@ class Live:
     """Of the distribution of each step at that temperature, in nats, float32, with gradient."""
     mask: Bool[Tensor, "N T"]
     """True where the policy itself decided: False on padding and on what `resume` inserted."""
-    means: Float[Tensor, "N T"] | None = None
-    """Of the Gaussian that each step is drawn from, with gradient; None for discrete steps."""
-    spreads: Float[Tensor, "N T"] | None = None
+    means: Float[Tensor, "N T *cells"] | None = None
+    """Of the Gaussian that each step (or each cell of its field) is drawn from, with gradient; None
+    for discrete steps."""
+    spreads: Float[Tensor, "N T *cells"] | None = None
     """Its standard deviation."""
+    classes: Float[Tensor, "N T *cells K"] | None = None
+    """Log-probabilities of the classes that each step is drawn from, where there are few."""
+    cells: Float[Tensor, "N T *cells"] | None = None
+    """What each cell of a step's field counts in its log-probability; None: a step is one draw."""
 
     def tensors(self) -> list[Tensor]:
         """All that a loss may read."""
-        found = (self.logprobs, self.entropy, self.means, self.spreads)
+        found = (self.logprobs, self.entropy, self.means, self.spreads, self.classes)
         return [x for x in found if x is not None]
 
 

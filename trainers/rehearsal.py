@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ def rehearse(
     for recipe in (run.recipe, *run.recipe.roles.values()):
         check_numbers(recipe)
     prompts = copied.recipe.samplers(examples, copied)
-    longest = max(examples, key=lambda example: len(str(run.task.prompt(example).spoken())))
+    longest = max(examples, key=lambda example: _length(run.task.prompt(example)))
     often = max((prompt.rollouts for prompt in prompts), default=1)
     asked = [*prompts, run.task.prompt(longest).but(rollouts=often, attempt=10**6)]
     for learner in learners:
@@ -136,6 +136,16 @@ def rehearse(
             learner.remember(learner.gradient(batch, copied, first=True), copied)
             learner.optimizer.zero_grad(set_to_none=True)
     pack(copied.memory, {})
+
+
+def _length(prompt: Prompt) -> int:
+    """Characters of what is read, and of its arrays the numbers: printing them takes seconds."""
+    parts: list[Any] = []
+    for message in prompt.spoken():
+        said = message.content
+        told = [*said.values()] if isinstance(said, Mapping) else said
+        parts += told if isinstance(told, tuple | list) else [told]
+    return sum(each.size if isinstance(each, np.ndarray) else len(str(each)) for each in parts)
 
 
 def _check_groups(batch: Batch, learner: Learner, run: Run) -> None:

@@ -173,13 +173,12 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
     """A policy with float32 weights; bfloat16 is for what a text policy computes with them."""
     family, _, rest = spec.partition(":")
     if family == "forecast" and rest:
-        return open_forecast(
-            rest, drawn, **({"seed": job.plan.seed} if rest in ("tiny", "small") else {})
-        )
+        untrained = not Path(rest).is_dir()
+        return open_forecast(rest, drawn, **({"seed": job.plan.seed} if untrained else {}))
     if family not in ("text", "vision") or not rest:
         raise UsageError(
             f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, vision:PATH, vision:tiny, "
-            "forecast:PATH, forecast:tiny and forecast:small can"
+            "forecast:PATH, forecast:tiny and forecast:grid-tiny can"
         )
     dtype = job.options.dtype
     if dtype == "auto":

@@ -14,7 +14,7 @@ from harness.types import Split, Task
 FAMILIES: Mapping[str, str] = {
     "text:PATH": "a causal language model: hub id, folder, adapter, .gguf; smollm2, tiny",
     "vision:PATH": "an image-text model: hub id, folder, adapter; tiny",
-    "forecast:PATH": "a network that forecasts series of numbers: tiny, small, folder",
+    "forecast:PATH": "a network that forecasts series or fields: tiny, small, grid-tiny, folder",
     "served:NAME@URL": "any endpoint that speaks the OpenAI protocol",
     "replay:RUN": "the stored answers of a run",
     "gold": "what the task says is right",

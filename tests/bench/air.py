@@ -16,7 +16,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from tests.bench.air_judging import (
     tuned,
 )
 from trainers.loop import Plan, Training
-from trainers.policies.forecast import open_forecast
+from trainers.policies.forecast import ForecastPolicy, open_forecast
 from trainers.recipe import AdamW, Recipe
 from trainers.recipes.air_grpo import ConstrainRates, PayClasses
 from trainers.samplers import Uniform
@@ -77,21 +78,32 @@ def recipes(steps: float) -> dict[str, Recipe]:
     return {"sft": sft, **charged, "grpo": grpo}
 
 
-def trained(given: argparse.Namespace) -> tuple[Arms, dict[str, float]]:
-    """The policies of every arm, a seed each, and the processor's seconds that an arm took."""
+def trained(
+    given: argparse.Namespace,
+    recipes: Mapping[str, Recipe],
+    untrained: Callable[..., ForecastPolicy],
+    taught: str,
+) -> tuple[Arms, dict[str, float]]:
+    """The policies of every arm, a seed each, and the processor's seconds that an arm took.
+
+    The first arm begins with untrained policies, all others with what it has learned.
+    """
     arms: Arms = {}
     spent: dict[str, float] = {}
+    first = next(iter(recipes))
     with tempfile.TemporaryDirectory() as nowhere:
         keep = given.keep or Path(nowhere)
-        for name, recipe in recipes(given.steps).items():
+        for name, recipe in recipes.items():
             if name in given.without:
                 continue
             arms[name] = []
             for seed in range(given.seeds):
-                place = keep / f"{name.replace(', charge ', '-')}-{seed}"
+                place = keep / f"{name.replace(', charge ', '-').replace(', ', '-')}-{seed}"
                 if not (place / "seconds.json").exists():
-                    start = arms["sft"][seed] if name != "sft" else None
-                    fit(recipe, start, seed, place)
+                    policy = untrained(Sampling(), seed=seed)
+                    if name != first:
+                        policy.network.load_state_dict(arms[first][seed].network.state_dict())
+                    fit(taught, recipe, policy, place)
                 seconds = json.loads((place / "seconds.json").read_text())
                 spent[name] = spent.get(name, 0.0) + seconds
                 arms[name].append(open_forecast(str(place), Sampling(temperature=0.0)))
@@ -99,15 +111,12 @@ def trained(given: argparse.Namespace) -> tuple[Arms, dict[str, float]]:
     return arms, spent
 
 
-def fit(recipe: Recipe, start: Any, seed: int, place: Path) -> None:
-    """Train a policy from another's weights, or from its own first ones, and store it."""
+def fit(taught: str, recipe: Recipe, policy: ForecastPolicy, place: Path) -> None:
+    """Train a policy, with the seed of its own first weights, and store it."""
     begun = time.process_time()
-    policy = open_forecast("tiny", Sampling(), seed=seed)
-    if start is not None:
-        policy.network.load_state_dict(start.network.state_dict())
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(seed=seed, dev_every=0, save_every=10**9, keep=1)
-        Training(registry.task(TAUGHT), recipe, {"solver": policy}, Path(folder), plan).train()
+        plan = Plan(seed=policy.settings.seed, dev_every=0, save_every=10**9, keep=1)
+        Training(registry.task(taught), recipe, {"solver": policy}, Path(folder), plan).train()
     policy.save(place)
     (place / "seconds.json").write_text(json.dumps(time.process_time() - begun))
 
@@ -182,19 +191,24 @@ def of_seeds(cells: Floats) -> dict[str, list[float]]:
     return {name: [one[name] for one in each] for name in SHOWN}
 
 
-def main() -> None:
-    """All seeds; writes the numbers, the page and the pictures."""
-    from tests.bench.air_page import page, pictures
-
+def settings(arms: Sequence[str]) -> argparse.Namespace:
+    """What the command line says; `arms` can be left out."""
     asked = argparse.ArgumentParser()
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--steps", type=float, default=1.0, help="a factor on all steps")
     asked.add_argument("--to", type=Path, default=Path("results"))
     asked.add_argument("--keep", type=Path, help="a folder for the policies; those there are taken")
-    asked.add_argument("--without", nargs="*", default=[], choices=(*AIR, "grpo"))
-    given = asked.parse_args()
+    asked.add_argument("--without", nargs="*", default=[], choices=arms)
+    return asked.parse_args()
+
+
+def main() -> None:
+    """All seeds; writes the numbers, the page and the pictures."""
+    from tests.bench.air_page import page, pictures
+
+    given = settings((*AIR, "grpo"))
     torch.set_num_threads(1)
-    arms, spent = trained(given)
+    arms, spent = trained(given, recipes(given.steps), partial(open_forecast, "tiny"), TAUGHT)
     begun = time.process_time()
     report = judged(registry.task(NAME), arms)
     report |= {"spent": {**spent, "judging": time.process_time() - begun}, "seeds": given.seeds}

@@ -54,7 +54,7 @@ def page(report: Mapping[str, Any]) -> str:
         "## On the test year\n",
         _scores(report["scores"]),
         "\nPaired differences (95 %), and for rates the relative change:\n",
-        _differences(report["pairs"]),
+        differences(report["pairs"]),
         f"\n{_met(report)}\n",
         "## On the dev blocks, where choices were made\n",
         _scores(report["dev"]),
@@ -72,7 +72,7 @@ def _scores(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     return "\n".join(lines)
 
 
-def _differences(found: Mapping[str, Mapping[str, Any]]) -> str:
+def differences(found: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| pair | " + " | ".join(COMPARED) + " |", "|---" * (len(COMPARED) + 1) + "|"]
     for name, each in found.items():
         cells: list[str] = []

@@ -37,8 +37,9 @@ QUICK_PUZZLES = frozenset(
 ELSEWHERE_ONLY = frozenset(
     f"coding/livecodebench{scenario}" for scenario in ("", "_repair", "_output", "_execution")
 ) | frozenset(f"spatial/{name}" for name in "vsr cvbench blink whatsup spatialeval".split())
-"""Statements of contest sites, photos of photographers: a folder of public data need not hold
-them."""
+ELSEWHERE_ONLY |= {"airquality/cmaq_obs"}
+"""Statements of contest sites, photos of photographers, many gigabytes of fields: a folder of
+public data need not hold them."""
 
 
 def _quick(name: str) -> bool:

@@ -7,21 +7,25 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from harness import registry
 from harness.errors import UnknownName, UsageError
 from harness.types import Completion, Example, Message, Prompt, Rollout, Task, Verdict
 from harness.verification import classes_of
+from tasks._air_grid_judging import verify_fields
 from tests.trainer_builders import a_run, judged, tiny
 from trainers.batch import Batch
+from trainers.contracts import recipe_contracts
 from trainers.policy import Live
 from trainers.recipes.air_grpo import (
     RECIPE,
-    Classes,
     ConstrainRates,
     ControlKL,
-    GaussianKL,
+    ExactKL,
     PayClasses,
     RankRewards,
+    Tables,
     centered_rank,
+    exact_kl,
     follow,
     gaussian_kl,
     step_weights,
@@ -116,7 +120,7 @@ def test_equal_rewards_share_a_rank_and_a_flat_group_teaches_nothing():
 
 def test_rates_of_a_forecast_by_hand():
     """The first forecast: two hits, one false alarm, one correct negative."""
-    found = Classes.of(forecasts(FORECASTS[:1], OBSERVED), run_of())
+    found = Tables.of(forecasts(FORECASTS[:1], OBSERVED), run_of())
     recall, pofd = found.rates("rollout")
     assert (recall.item(), pofd.item()) == (1.0, 0.5)
 
@@ -181,4 +185,53 @@ def test_it_is_grpo_with_other_stages():
         steps=GRPO.steps,
     )
     assert plain == GRPO
-    assert isinstance(RECIPE.losses[1], GaussianKL)
+    assert isinstance(RECIPE.losses[1], ExactKL)
+
+
+# -- fields
+
+FIELD = "airquality/world_grid"
+
+
+def test_a_field_is_paid_as_its_cells_would_be():
+    """Two cells in one table earn the mean of what they earn as two stations."""
+    task = registry.task(FIELD)
+    observed = np.array([[[10.0, 40.0]]] * 4)
+    said = [np.array([[[40.0, 50.0]]] * 4), np.array([[[12.0, 20.0]]] * 4)]
+    rollouts = []
+    for number, values in enumerate(said):
+        verdict = verify_fields(
+            observed, Completion(values), leads=(12, 24, 36, 48), edges=EDGES, event=2
+        )
+        prompt = Prompt(Example("now", {}, None), (Message("user", "?"),), attempt=number)
+        turn = (prompt, Completion(values, steps=4))
+        rollouts.append(Rollout((turn,), verdict, "now", attempt=number))
+    batch = Batch.of(rollouts, torch.ones((2, 4), dtype=torch.bool))
+    run = a_run(RECIPE.but(max_tokens=Constant(4)), task=task, policy=tiny())
+    assert_allclose(PayClasses()(batch, run).rewards.flatten(), [(1 - 0.1) / 2, 0.5], atol=1e-6)
+    recall, pofd = Tables.of(batch, run).rates("rollout")
+    assert (recall.tolist(), pofd.tolist()) == ([1.0, 0.0], [1.0, 0.0])
+    near = a_run(RECIPE.but(max_tokens=Constant(1)), task=task, policy=tiny())
+    assert Tables.of(batch, near).cells.tolist() == [[2.0], [2.0]]
+
+
+def test_kl_of_classes_is_that_of_categoricals_over_the_cells_that_count():
+    rng = torch.Generator().manual_seed(0)
+    one, other = (torch.log_softmax(torch.randn((2, 3, 2, 2, 4), generator=rng), -1) for _ in "ab")
+    share = torch.tensor([[0.5, 0.5], [0.0, 0.0]]).expand(2, 3, 2, 2)
+    nothing, mask = torch.zeros((2, 3)), torch.ones((2, 3), dtype=torch.bool)
+    live, reference = (Live(nothing, nothing, mask, classes=each, cells=share)
+                       for each in (one, other))  # fmt: skip
+    peer = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(logits=one), torch.distributions.Categorical(logits=other)
+    )
+    assert_allclose(exact_kl(live, reference), peer[..., 0, :].mean(-1), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grpo", "air_grpo"])
+def test_recipes_keep_their_contracts_on_fields(name: str):
+    found = recipe_contracts(
+        registry.recipe(name), registry.card("recipes", name), registry.task(FIELD)
+    )
+    assert [finding for finding in found if not finding.ok] == []

@@ -7,8 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from harness import Sampling, registry
 from harness.verification import EVENT_SCORES, Counts
+from tests.bench import air_fields
 from tests.bench.air_judging import NORMAL, SHOWN, Chances, needed, paired, reach, scores, tuned
+from trainers.policies.forecast import open_forecast
 
 RNG = np.random.default_rng(3)
 
@@ -83,3 +86,42 @@ def test_paired_differences_are_those_of_scores_and_an_arm_does_not_differ_from_
         assert gaps[name]["low"] <= gap <= gaps[name]["high"]
         assert none[name]["low"] == none[name]["high"] == 0
     assert gaps["pofd"]["change_high"] < 0
+
+
+# -- fields
+
+
+def test_cells_of_alarms_on_fields_are_those_of_the_same_values_in_a_row():
+    chance = RNG.random((3, 4, 5, 6))
+    observed = np.where(RNG.random(chance.shape) < 0.1, np.nan, 70 * RNG.random(chance.shape))
+    row = Chances(chance.ravel(), np.where(np.isnan(observed), np.nan, observed > 35).ravel())
+    found = air_fields.alarmed(chance, observed, 0.4)
+    assert found.shape == (3, 4)
+    assert found.sum(0).tolist() == row.alarms(0.4).sum(0).tolist()
+
+
+def test_a_threshold_on_fields_has_the_lowest_pofd_of_those_that_keep_f1():
+    event = RNG.random((4, 4, 6, 6)) < 0.3
+    chance = np.clip(0.35 * event + 0.3 + RNG.normal(0, 0.15, event.shape), 0, 1)
+    observed = np.where(event, 50.0, 10.0)
+    tables = {t: scores(air_fields.alarmed(chance, observed, t).sum(0))
+              for t in air_fields.THRESHOLDS}  # fmt: skip
+    floor = max(each["f1"] for each in tables.values()) - 0.03
+    kept = {t: each["pofd"] for t, each in tables.items() if each["f1"] >= floor}
+    chosen = air_fields.tuned(chance, observed, floor)
+    assert kept[chosen] == min(kept.values())
+    best = max(tables, key=lambda t: tables[t]["f1"])
+    assert air_fields.tuned(chance, observed, 2.0) == pytest.approx(best)
+
+
+def test_the_chance_of_an_event_is_above_a_half_where_the_median_forecast_is_one():
+    task = registry.task(air_fields.NAME)
+    few = task.but(examples=lambda split: task.examples(split)[:3])
+    policy = open_forecast("grid-tiny", Sampling(temperature=0.0), point="median")
+    chance, observed = air_fields.chances(few, policy, "dev")
+    asked = [task.prompt(example) for example in few.examples("dev")]
+    said = np.stack([each.output for _, each in sorted(policy.answer(asked), key=lambda x: x[0])])
+    clear = np.abs(said - air_fields.EVENT) > 0.01
+    assert ((chance > 0.5) == (said > air_fields.EVENT))[clear].all()
+    assert np.array_equal(observed, np.stack([task.gold(e) for e in few.examples("dev")]),
+                          equal_nan=True)  # fmt: skip

@@ -1,20 +1,26 @@
 """forecast: a network that forecasts concentrations lead by lead, and learns by policy gradient.
 
-Idea     A step is a lead. A forecast is drawn from a Gaussian of the scaled log concentration at
-         each lead, given what was drawn for the lead before; `max_tokens` is the horizon in leads.
-         Without drawing (temperature 0) it is the mean concentration, or the median.
-         Attempts 2k and 2k + 1 are antithetic: one draw, both signs.
-Names    forecast:tiny (untrained, 32 hidden units), forecast:small (96), forecast:FOLDER.
-Trace    z: what was drawn for each lead, scaled; NaN where nobody decided. temperature: drawn at.
-Limits   Log-probabilities are densities of z, so they may be above 0. Reads the prompts of numeric
-         tasks (arrays), not text; inserting text while resuming is refused.
+Idea     A step is a lead: one number at a station, a field on a grid. A forecast is drawn from a
+         Gaussian of the scaled log concentration at each lead (and in each cell), given what was
+         drawn for the lead before, or from the probabilities of classes; `max_tokens` is the
+         horizon in leads. Without drawing (temperature 0) it is the mean concentration, or the
+         median. Attempts 2k and 2k + 1 are antithetic: one draw, both signs.
+Names    forecast:tiny (station, untrained, 32 hidden units), forecast:small (96),
+         forecast:grid-tiny (fields, 16), forecast:grid-small (48, halved three times);
+         each with -classes for a class head; forecast:FOLDER.
+Trace    z: what was drawn for each lead (and cell): scaled, or a class's number; NaN where nobody
+         decided. temperature: drawn at.
+Limits   Log-probabilities of Gaussians are densities of z, so they may be above 0; a field's step
+         has the mean of its cells', unless settings say the sum. Cells are drawn independently,
+         given the lead before. Reads the prompts of numeric tasks (arrays), not text; inserting
+         text while resuming is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,24 +29,28 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
 
 from harness.errors import ModelError, UsageError
-from harness.journal import write_whole
-from harness.models import Sampling, row_seed
+from harness.models import Sampling
 from harness.types import Completion, Prompt, Rollout
+from trainers.forecast import files
 from trainers.forecast.context import Context, content_of, read
-from trainers.forecast.network import StationNetwork
-from trainers.forecast.settings import ForecastSettings
+from trainers.forecast.drawing import Noise, Taken, branch, fresh, placed, stacked_draws
+from trainers.forecast.heads import HIGHEST, Classes, Gaussian, Told, head_of
+from trainers.forecast.rolling import Network, network_of, roll
+from trainers.forecast.settings import GRID_CHANNELS, ForecastSettings
 from trainers.policy import Extent, Live
 
-KNOWN = {"tiny": ForecastSettings(), "small": ForecastSettings(hidden=96)}
-HIGHEST = 2000.0
-"""ug/m3 that a forecast never exceeds: a draw from a wide tail is no reason for infinity."""
-SETTINGS, WEIGHTS = "forecast.json", "model.safetensors"
-HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
+GRID = ForecastSettings(kind="grid", channels=GRID_CHANNELS, hidden=16)
+KNOWN = {
+    "tiny": ForecastSettings(),
+    "small": ForecastSettings(hidden=96),
+    "grid-tiny": GRID,
+    "grid-small": replace(GRID, hidden=48, depth=3),
+}
+KNOWN |= {f"{name}-classes": replace(each, head="classes") for name, each in KNOWN.items()}
 
 
 def open_forecast(spec: str, sampling: Sampling, **changes: Any) -> ForecastPolicy:
@@ -49,53 +59,42 @@ def open_forecast(spec: str, sampling: Sampling, **changes: Any) -> ForecastPoli
     Raises ModelError where there is no such model, or its folder is broken.
     """
     if spec in KNOWN:
-        settings = replace(KNOWN[spec], **changes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            network = StationNetwork(settings)
-        return ForecastPolicy(spec, network, sampling)
+        return ForecastPolicy(spec, network_of(replace(KNOWN[spec], **changes)), sampling)
     path = Path(spec)
-    if not (path / SETTINGS).is_file():
+    if not (path / files.SETTINGS).is_file():
         raise ModelError(
-            f"no forecaster '{spec}': forecast:tiny, forecast:small or a folder with {SETTINGS} "
-            "is asked for"
+            f"no forecaster '{spec}': {', '.join(f'forecast:{name}' for name in KNOWN)} or a "
+            f"folder with {files.SETTINGS} is asked for"
         )
-    settings = replace(_settings(path), **changes)
-    policy = ForecastPolicy(spec, StationNetwork(settings), sampling)
+    settings = replace(files.settings_in(path), **changes)
+    policy = ForecastPolicy(spec, network_of(settings), sampling)
     policy.load_state(path)
     policy.changed = False
     return policy
 
 
-def _settings(path: Path) -> ForecastSettings:
-    try:
-        table = json.loads((path / SETTINGS).read_text("utf-8"))
-        return ForecastSettings(**{**table, "channels": tuple(table["channels"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path / SETTINGS} cannot be read: {error}") from error
-
-
-Noise = Callable[[int], NDArray[np.float32]]
-"""Leads to standard normal numbers (L,)."""
-
-
 @dataclass(frozen=True)
-class Taken:
-    """A turn's steps: what was drawn, at which temperature."""
+class Asked:
+    """Forecasts to be made together: a row each."""
 
-    z: NDArray[np.float32]
-    temperature: float = 1.0
+    prompts: Sequence[Prompt]
+    begun: Sequence[Taken]
+    """What is drawn already."""
+    noise: Sequence[Noise]
+    most: Sequence[int]
+    """Leads, those begun with included."""
 
 
 class ForecastPolicy:
-    """A station forecaster as a policy."""
+    """A forecaster of stations or of grids as a policy."""
 
     independent = False
     """Sums depend in their last bits on the shape of the batch."""
 
-    def __init__(self, spec: str, network: StationNetwork, sampling: Sampling) -> None:
+    def __init__(self, spec: str, network: Network, sampling: Sampling) -> None:
         self.name = f"forecast:{spec}"
         self.network = network.eval()
+        self.head = head_of(network.settings)
         self.sampling = sampling
         self.changed = False
 
@@ -108,10 +107,10 @@ class ForecastPolicy:
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """One forecast a prompt; see `harness.models.Model`."""
-        noise = [partial(self._draw, prompt) for prompt in prompts]
-        begun = [Taken(np.zeros(0, np.float32))] * len(noise)
-        most = [self.sampling.max_tokens] * len(noise)
-        yield from enumerate(self._forecast(prompts, begun, noise, explore=True, most=most))
+        begun = [Taken(np.zeros(0, np.float32))] * len(prompts)
+        most = [self.sampling.max_tokens] * len(prompts)
+        asked = Asked(prompts, begun, [self._fresh(prompt) for prompt in prompts], most)
+        yield from enumerate(self._forecast(asked, explore=True))
 
     def resume(
         self,
@@ -158,84 +157,80 @@ class ForecastPolicy:
                 raise UsageError(f"resume at step {step} of a forecast of {len(taken.z)} leads")
             later.append(prompt.but(attempt=prompt.attempt + number))
             begun.append(replace(taken, z=taken.z[:step]))
-            branch = partial(self._branch, prompt, step, number)
-            noise.append(partial(self._draw, later[-1]) if step == 0 else branch)
+            anew = partial(branch, self.sampling.seed, prompt, (step, number))
+            noise.append(self._fresh(later[-1]) if step == 0 else anew)
             most.append(self.sampling.max_tokens if budget is None else step + budget)
-        return self._forecast(later, begun, noise, explore=explore, most=most)
+        return self._forecast(Asked(later, begun, noise, most), explore=explore)
 
-    def _draw(self, prompt: Prompt, leads: int) -> NDArray[np.float32]:
-        """(L,) standard normal: of a prompt and attempt, whatever the horizon and the neighbors."""
-        sign, source = 1.0, prompt
-        if self.settings.antithetic:
-            sign = 1.0 if prompt.attempt % 2 == 0 else -1.0
-            source = prompt.but(attempt=prompt.attempt // 2)
-        rng = np.random.default_rng(row_seed(self.sampling.seed, source))
-        return (sign * rng.standard_normal(leads)).astype(np.float32)
-
-    def _branch(self, prompt: Prompt, step: int, number: int, leads: int) -> NDArray[np.float32]:
-        """(L,) of the number-th continuation."""
-        seed = (*row_seed(self.sampling.seed, prompt), step, number)
-        return np.random.default_rng(seed).standard_normal(leads).astype(np.float32)
+    def _fresh(self, prompt: Prompt) -> Noise:
+        return partial(fresh, self.sampling.seed, self.settings.antithetic, prompt)
 
     @torch.no_grad()
-    def _forecast(
-        self,
-        prompts: Sequence[Prompt],
-        begun: Sequence[Taken],
-        noise: Sequence[Noise],
-        *,
-        explore: bool,
-        most: Sequence[int],
-    ) -> list[Completion]:
-        """Of each row at most so many leads, those begun with included."""
-        if not prompts:
+    def _forecast(self, asked: Asked, *, explore: bool) -> list[Completion]:
+        """Of each row at most so many leads as are asked for."""
+        if not asked.prompts:
             return []
-        context, state = self._read(prompts)
-        leads = context.lead.shape[1]
-        steps = [min(leads, each) for each in most]
+        context, state = self._read(asked.prompts)
+        shape = tuple(context.normal.shape[1:])
+        steps = [min(shape[0], each) for each in asked.most]
         temperature = self.sampling.temperature if explore else 0.0
-        fixed = torch.full((len(prompts), leads), torch.nan)
-        for row, each in enumerate(begun):
-            fixed[row, : len(each.z)] = torch.from_numpy(each.z)
-        drawn = torch.from_numpy(np.stack([draw(leads) for draw in noise]))
+        fixed = stacked_draws([each.z for each in asked.begun], shape)
+        drawn = torch.from_numpy(np.stack([noise(shape) for noise in asked.noise]))
 
-        def choose(step: int, mean: Tensor, spread: Tensor) -> Tensor:
+        def choose(step: int, told: Told) -> Tensor:
             if temperature:
-                z = mean + temperature * spread * drawn[:, step]
-            elif self.settings.point == "mean":
-                z = mean + spread**2 * context.spread / 2  # of a log-normal, in its own scale
+                z = told.tempered(temperature).draw(drawn[:, step])
             else:
-                z = mean
-            ceiling = (np.log1p(HIGHEST) - context.center) / context.spread
-            z = torch.minimum(z, ceiling)
+                z = told.point(self.settings.point, context)
+            z = self.head.limited(z, context).masked_fill(~context.cells, torch.nan)
             return torch.where(fixed[:, step].isnan(), z, fixed[:, step])
 
-        z, mean, spread = self.network.roll(context, state, max(steps), choose)
-        told = _density(z, mean, spread * (temperature or 1.0)).numpy()
-        values = context.concentration(_padded(z, leads)).double().numpy()
+        z, told = roll(self.network, context, state, max(1, *steps), choose)
+        heat = temperature or 1.0
+        logprobs = self._of_steps(z, told.tempered(heat))[0].numpy()
+        values = self.head.concentration(z, context).double().numpy()
         return [
             Completion(
                 values[row, :said],
-                stopped="done" if said == leads else "budget",
+                stopped="done" if said == shape[0] else "budget",
                 steps=said,
-                logprobs=told[row, :said] if explore else None,
-                trace={"z": z[row, :said].numpy(), "temperature": temperature or 1.0},
+                logprobs=logprobs[row, :said] if explore else None,
+                trace={"z": z[row, :said].numpy(), "temperature": heat},
             )
             for row, said in enumerate(steps)
         ]
 
+    def _of_steps(
+        self, z: Float[Tensor, "N T *cells"], told: Told
+    ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"], Float[Tensor, "N T *cells"]]:
+        """Log-probability and entropy of each step, and what each of its cells counts."""
+        decided = ~z.isnan()
+        own, entropy = told.logprobs(z.nan_to_num()), told.entropy()
+        if z.dim() == 2:
+            return torch.where(decided, own, 0.0), entropy, decided.to(own)
+        count = decided.flatten(2).sum(2).clamp(min=1)[..., None, None]
+        share = decided / (count if self.settings.cells == "mean" else 1)
+        own = torch.where(decided, own, 0.0)
+        return (own * share).sum((2, 3)), (entropy * share).sum((2, 3)), share
+
     def spell(self, prompt: Prompt, output: Any) -> Completion:
-        """The draws that would give these concentrations (L,); NaN is no decision."""
-        context = read([content_of(prompt)], self.settings.channels)
-        leads = context.lead.shape[1]
+        """The draws that would give these concentrations (L, *cells); NaN is no decision."""
+        context = read([content_of(prompt)], self.settings)
+        leads, *cells = context.normal.shape[1:]
         try:
-            told = np.asarray(output, np.float64).reshape(-1)
+            told = np.asarray(output, np.float64)
         except (TypeError, ValueError):
             told = np.zeros(0)
-        values = np.full(leads, np.nan)
+        if not cells:
+            told = told.reshape(-1)
+        elif told.shape[1:] != tuple(cells):
+            told = np.zeros((0, *cells))
+        values = np.full((leads, *cells), np.nan)
         values[: len(told)] = told[:leads]
         values = np.where(values >= 0, np.minimum(values, HIGHEST), np.nan)
-        z = context.scaled(torch.from_numpy(values)[None].float())[0, : len(told)].numpy()
+        values[:, ~context.cells[0].numpy()] = np.nan
+        z = self.head.spelled(torch.from_numpy(values)[None].float(), context)
+        z = z[0, : len(told)].numpy()
         return Completion(output, steps=len(z), trace={"z": z, "temperature": 1.0})
 
     # ---- reviewing
@@ -243,31 +238,36 @@ class ForecastPolicy:
     def review(self, rollouts: Sequence[Rollout], *, temperature: float | None = None) -> Live:
         """Log-densities of exactly the draws that were made; see `trainers.policy.Policy`."""
         mask = self.decided(rollouts)
-        columns = mask.shape[1]
         turns = [turn for rollout in rollouts for turn in rollout.turns]
         taken = [self._taken(*turn) for turn in turns]
         longest = max((len(each.z) for each in taken), default=0)
         if not longest:
-            nothing = torch.zeros((len(rollouts), columns))
+            nothing = torch.zeros(mask.shape)
             return Live(nothing, nothing, mask)
-        z = torch.full((len(turns), longest), torch.nan)
-        for row, each in enumerate(taken):
-            z[row, : len(each.z)] = torch.from_numpy(each.z)
-        heat = torch.tensor([each.temperature if temperature is None else temperature
-                             for each in taken])[:, None]  # fmt: skip
         context, state = self._read([prompt for prompt, _ in turns])
-        _, mean, spread = self.network.roll(context, state, longest, lambda step, *_: z[:, step])
-        logprobs = torch.where(z.isnan(), 0.0, _density(z.nan_to_num(), mean, spread * heat))
-        entropy = torch.log(spread * heat) + 0.5 + HALF_LOG_TAU
+        z = stacked_draws([each.z for each in taken], (longest, *context.normal.shape[2:]))
+        heat = torch.tensor([each.temperature if temperature is None else temperature
+                             for each in taken]).view(-1, *(1,) * (z.dim() - 1))  # fmt: skip
+        _, told = roll(self.network, context, state, longest, lambda step, _: z[:, step])
+        told = told.tempered(heat)
         sizes = [[len(self._taken(*turn).z) for turn in r.turns] for r in rollouts]
-        told = (logprobs, entropy, mean, spread * heat)
-        placed = [_placed(each, sizes, columns) * mask for each in told]
-        return Live(placed[0], placed[1], mask, placed[2], placed[3])
+        place = partial(placed, sizes=sizes, columns=mask.shape[1])
+        logprobs, entropy, share = (place(each) for each in self._of_steps(z, told))
+        told = told.each(place)
+        return Live(
+            logprobs * mask,
+            entropy * mask,
+            mask,
+            told.mean if isinstance(told, Gaussian) else None,
+            told.spread if isinstance(told, Gaussian) else None,
+            told.logits if isinstance(told, Classes) else None,
+            share if share.dim() > 2 else None,
+        )
 
     def decided(self, rollouts: Sequence[Rollout]) -> Bool[Tensor, "N T"]:
         """Leads that were drawn; see `trainers.policy.Policy`."""
         own = [
-            np.concatenate([~np.isnan(self._taken(*turn).z) for turn in rollout.turns])
+            np.concatenate([self._taken(*turn).decided for turn in rollout.turns])
             for rollout in rollouts
         ]
         mask = torch.zeros((len(own), max(map(len, own), default=0)), dtype=torch.bool)
@@ -276,16 +276,15 @@ class ForecastPolicy:
         return mask
 
     def choices(self, rollouts: Sequence[Rollout]) -> Int[Tensor, "N T"]:
-        """Draws by their place among all that were drawn here; see `trainers.policy.Policy`."""
-        drawn = [
-            np.concatenate([self._taken(*turn).z for turn in rollout.turns]) for rollout in rollouts
+        """Draws by the order in which they are met here; see `trainers.policy.Policy`."""
+        places: dict[bytes, int] = {}
+        taken = [
+            [number for turn in rollout.turns for number in self._taken(*turn).numbered(places)]
+            for rollout in rollouts
         ]
-        table = torch.full((len(drawn), max(map(len, drawn), default=0)), -1)
-        if drawn:
-            places = np.unique(np.concatenate(drawn), return_inverse=True)[1]
-            ends = np.cumsum([len(z) for z in drawn])[:-1]
-            for row, own in enumerate(np.split(places, ends)):
-                table[row, : len(own)] = torch.from_numpy(own)
+        table = torch.full((len(taken), max(map(len, taken), default=0)), -1)
+        for row, own in enumerate(taken):
+            table[row, : len(own)] = torch.tensor(own)
         return table
 
     def size(self, rollout: Rollout) -> int:
@@ -293,10 +292,15 @@ class ForecastPolicy:
         return rollout.steps
 
     def extent(self, rollout: Rollout) -> Extent:
-        """Leads of its own, and the history, which rollouts of one example share."""
-        hours = len(content_of(rollout.prompt)["history"]) // self.settings.stride
-        shared: dict[Hashable, int] = {rollout.example.id: hours}
-        return Extent(sum(len(self._taken(*turn).z) for turn in rollout.turns), shared)
+        """Leads of its own, and the history, which rollouts of one example share.
+
+        Of a field each lead has a position for so many cells as are one in the network's middle.
+        """
+        frames, _, *cells = np.shape(content_of(rollout.prompt)["history"])
+        coarse = math.prod(-(-each // 2**self.settings.depth) for each in cells)
+        read_once = coarse if cells else frames // self.settings.stride
+        shared: dict[Hashable, int] = {rollout.example.id: read_once}
+        return Extent(coarse * sum(len(self._taken(*turn).z) for turn in rollout.turns), shared)
 
     def _taken(self, prompt: Prompt, completion: Completion) -> Taken:
         """A turn's draws; those of an answer that nobody drew are spelled."""
@@ -307,13 +311,13 @@ class ForecastPolicy:
             trace = self.spell(prompt, completion.output).trace
         return Taken(np.asarray(trace["z"], np.float32), float(trace["temperature"]))
 
-    def _read(self, prompts: Sequence[Prompt]) -> tuple[Context, Float[Tensor, "N D"]]:
+    def _read(self, prompts: Sequence[Prompt]) -> tuple[Context, Float[Tensor, "N D *cells"]]:
         """What every prompt tells, and the state after its history; each history is read once."""
         places: dict[str, int] = {}
         for prompt in prompts:
             places.setdefault(prompt.example.id, len(places))
         asked = {prompt.example.id: prompt for prompt in prompts}
-        found = read([content_of(asked[name]) for name in places], self.settings.channels)
+        found = read([content_of(asked[name]) for name in places], self.settings)
         rows = [places[prompt.example.id] for prompt in prompts]
         return found.take(rows), self.network.encode(found)[rows]
 
@@ -329,28 +333,18 @@ class ForecastPolicy:
 
     def frozen(self) -> ForecastPolicy:
         """A copy that learns no more."""
-        twin = StationNetwork(self.settings)
+        twin = network_of(self.settings)
         twin.load_state_dict(self.network.state_dict())
         twin.requires_grad_(False)
         return ForecastPolicy(self.name.partition(":")[2], twin, self.sampling)
 
     def save(self, path: Path) -> None:
         """Settings as JSON, weights as safetensors."""
-        from safetensors.torch import save
-
-        path.mkdir(parents=True, exist_ok=True)
-        tensors = {name: x.contiguous() for name, x in self.network.state_dict().items()}
-        write_whole(path / SETTINGS, json.dumps(asdict(self.settings), indent=1))
-        write_whole(path / WEIGHTS, save(tensors))
+        files.write(self.network, self.settings, path)
 
     def load_state(self, path: Path) -> None:
         """Take over the weights of a folder that `save` wrote."""
-        from safetensors.torch import load_file
-
-        try:
-            self.network.load_state_dict(load_file(path / WEIGHTS))
-        except Exception as error:  # safetensors raises an error of its own, torch a RuntimeError
-            raise ModelError(f"{path / WEIGHTS} cannot be read: {error}") from error
+        files.restore(self.network, path)
         self.refresh()
 
     def describe(self) -> Mapping[str, Any]:
@@ -361,29 +355,13 @@ class ForecastPolicy:
         return {
             "weights": digest.hexdigest()[:16],
             "changed": self.changed,
-            "network": {**asdict(self.settings), "channels": list(self.settings.channels)},
+            "network": {
+                **asdict(self.settings),
+                "channels": list(self.settings.channels),
+                "edges": list(self.settings.edges),
+            },
             "dtype": "float32",
             "engine": "torch",
             "threads": torch.get_num_threads(),
             "sampling": asdict(self.sampling),
         }
-
-
-def _density(z: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Log-density of a Gaussian."""
-    return -0.5 * ((z - mean) / spread) ** 2 - torch.log(spread) - HALF_LOG_TAU
-
-
-def _padded(z: Tensor, columns: int) -> Tensor:
-    return torch.nn.functional.pad(z, (0, columns - z.shape[1]))
-
-
-def _placed(x: Tensor, sizes: Sequence[Sequence[int]], columns: int) -> Tensor:
-    """(turns, T) to (N, T): the turns of a rollout one after the other."""
-    rows: list[Tensor] = []
-    turn = 0
-    for lengths in sizes:
-        parts = [x[turn + number, :length] for number, length in enumerate(lengths)]
-        turn += len(lengths)
-        rows.append(torch.nn.functional.pad(torch.cat(parts), (0, columns - sum(lengths))))
-    return torch.stack(rows)

@@ -9,15 +9,16 @@ Formula  r = sum_t w_t (side [same side of the event] + exact [same class] - fal
          r += l_rec (recall - 0.60) - l_pofd max(pofd - 0.18, 0),
          l <- clip(l exp(0.05 e + 0.01 I), 0, 3), I <- 0.95 I + e, e the violation of the running
          rate; A = 0.9 (2 rank / (G - 1) - 1) + 0.1 (r - m) / s with running mean m and deviation s;
-         loss = mean_i 1/T_i sum_t [-A_i log pi + beta KL(pi || pi_ref)], KL of the two Gaussians,
+         loss = mean_i 1/T_i sum_t [-A_i log pi + beta KL(pi || pi_ref)], KL in closed form,
          beta by a PI controller around its target.
 Paper    FAKER-Air, arXiv 2511.22169, and its released code, which this follows: the paper's own
          advantage is softmax(r / 0.5), --set advantages.RankRewards.form=softmax.
 Limits   Equal rewards share a rank, so that a flat group teaches nothing; the code breaks ties by
          order. Its odd members negate a draw of their own, ours the draw of their pair. Its rate of
          false alarms is `pofd`. Classes are closed on the right in rewards as in scores. The
-         controller's gains are ours. Leads beyond the horizon earn and cost nothing. Where a task
-         takes very bad alone as its event, so does the reward.
+         controller's gains are ours. The reward of a field is the mean over its observed cells,
+         lead by lead. Leads beyond the horizon earn and cost nothing. Where a task takes very bad
+         alone as its event, so does the reward.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from harness.errors import UnknownName, UsageError
@@ -45,38 +46,60 @@ HIGH = 2
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Forecast and observed classes of the leads that are within the horizon."""
+class Tables:
+    """What became of the leads within the horizon, in observed cells; a station is one."""
 
-    said: Float[Tensor, "N L"]
-    seen: Float[Tensor, "N L"]
-    counts: Bool[Tensor, "N L"]
-    """An observation is there."""
-    high: int
+    right: Float[Tensor, "N L"]
+    """Cells in the right class."""
+    hits: Float[Tensor, "N L"]
+    false_alarms: Float[Tensor, "N L"]
+    misses: Float[Tensor, "N L"]
+    quiet: Float[Tensor, "N L"]
+    """Correct negatives."""
 
     @classmethod
-    def of(cls, batch: Batch, run: Run) -> Classes:
-        """From the scores class@Lh and observed_class@Lh; UnknownName where a task has none."""
-        names = [name for name in batch.scores if name.startswith("class@")]
+    def of(cls, batch: Batch, run: Run) -> Tables:
+        """From scores class@Lh and observed_class@Lh of stations, or hits@Lh and so on of fields.
+
+        UnknownName where a task has neither.
+        """
+        horizon = whole(run.recipe.max_tokens, run)
+        fields = [name.removeprefix("hits") for name in batch.scores if name.startswith("hits@")]
+        if fields:
+            named = ("right", "hits", "false_alarms", "misses", "correct_negatives")
+            return cls(*(
+                torch.stack([batch.scores[name + lead] for lead in fields[:horizon]], dim=1)
+                for name in named
+            ))  # fmt: skip
+        names = [name for name in batch.scores if name.startswith("class@")][:horizon]
         if not names:
             raise UnknownName("class@48h", "the scores of this task", batch.scores)
-        names = names[: whole(run.recipe.max_tokens, run)]
         said = torch.stack([batch.scores[name] for name in names], dim=1)
         seen = torch.stack([batch.scores[f"observed_{name}"] for name in names], dim=1)
-        return cls(said, seen, seen >= 0, int(run.task.settings.get("event_class", HIGH)))
+        return cls._of_classes(said, seen, int(run.task.settings.get("event_class", HIGH)))
 
-    def alarms(self) -> Bool[Tensor, "N L"]:
-        """The event counts as forecast; no forecast at all is wrong whatever was observed."""
-        missing = self.said < 0
-        return (~missing & (self.said >= self.high)) | (missing & (self.seen < self.high))
+    @classmethod
+    def _of_classes(
+        cls, said: Float[Tensor, "N L"], seen: Float[Tensor, "N L"], high: int
+    ) -> Tables:
+        """`high` is the first class of an event; no forecast is wrong whatever was observed."""
+        counts, event, missing = seen >= 0, seen >= high, said < 0
+        alarm = (~missing & (said >= high)) | (missing & ~event)
+        cells = ((said == seen), alarm & event, alarm & ~event, ~alarm & event, ~alarm & ~event)
+        return cls(*((each & counts).float() for each in cells))
+
+    @property
+    def cells(self) -> Float[Tensor, "N L"]:
+        """Observed ones."""
+        return self.hits + self.false_alarms + self.misses + self.quiet
 
     def rates(self, within: Literal["rollout", "batch"]) -> tuple[Tensor, Tensor]:
         """Recall and pofd, (N,) or (); NaN without events, or without quiet cases."""
-        event, alarm = self.counts & (self.seen >= self.high), self.alarms()
-        quiet = self.counts & ~event
         axes = 1 if within == "rollout" else (0, 1)
-        recall = (event & alarm).sum(axes) / event.sum(axes)
-        return recall, (quiet & alarm).sum(axes) / quiet.sum(axes)
+        hits, false, misses, quiet = (
+            each.sum(axes) for each in (self.hits, self.false_alarms, self.misses, self.quiet)
+        )
+        return hits / (hits + misses), false / (false + quiet)
 
 
 @dataclass(frozen=True)
@@ -91,11 +114,11 @@ class PayClasses:
 
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """Rewards (N, 1); 0 where nothing was observed."""
-        found = Classes.of(batch, run)
-        alarm, event = found.alarms(), found.seen >= found.high
-        paid = self.side * (alarm == event).float() + self.exact * (found.said == found.seen)
-        paid = paid - at(self.false_alarm, run) * (alarm & ~event).float()
-        weights = step_weights(found.said.shape[1], self.last).to(paid) * found.counts
+        found = Tables.of(batch, run)
+        cells = found.cells
+        paid = self.side * (found.hits + found.quiet) + self.exact * found.right
+        paid = (paid - at(self.false_alarm, run) * found.false_alarms) / cells.clamp(min=1)
+        weights = step_weights(cells.shape[1], self.last).to(paid) * (cells > 0)
         total = (weights * paid).sum(1) / weights.sum(1).clamp(min=1e-6)
         return batch.but(rewards=total.unsqueeze(1).float())
 
@@ -122,7 +145,7 @@ class ConstrainRates:
 
     def __call__(self, batch: Batch, run: Run) -> Batch:
         """Rewards and what the rates of each rollout earn or cost; a rate that is none, nothing."""
-        found = Classes.of(batch, run)
+        found = Tables.of(batch, run)
         floor, ceiling = at(self.recall, run), at(self.pofd, run)
         state = run.memory.setdefault(
             "constrain_rates", {name: {"price": self.price} for name in ("recall", "pofd")}
@@ -214,7 +237,7 @@ class ControlKL:
         with torch.no_grad():
             live = run.policies["solver"].review(batch.rollouts)
             reference = run.policies["reference"].review(batch.rollouts)
-            kl = gaussian_kl(live, reference)
+            kl = exact_kl(live, reference)
         size = float(kl[batch.mask].mean()) if bool(batch.mask.any()) else 0.0
         state = run.memory.setdefault("control_kl", {"beta": self.beta, "integral": 0.0})
         error = min(max(size / at(self.target, run) - 1, -1.0), 1.0)
@@ -228,17 +251,28 @@ class ControlKL:
 
 
 @dataclass(frozen=True)
-class GaussianKL:
-    """beta x KL(policy || reference) of the two Gaussians at each step, with the beta handed on."""
+class ExactKL:
+    """beta x KL(policy || reference) of what each step is drawn from, with the beta handed on."""
 
     def __call__(self, live: Live, batch: Batch, run: Run) -> Float[Tensor, "N T"]:
         """The cost of each step."""
         with torch.no_grad():
             reference = run.policies["reference"].review(batch.rollouts)
-        return batch.extra["beta"] * gaussian_kl(live, reference).masked_fill(~batch.mask, 0.0)
+        return batch.extra["beta"] * exact_kl(live, reference).masked_fill(~batch.mask, 0.0)
 
 
-def gaussian_kl(live: Live, reference: Live) -> Float[Tensor, "N T"]:
+def exact_kl(live: Live, reference: Live) -> Float[Tensor, "N T"]:
+    """KL(policy || reference) of each step: of its Gaussian or its classes, over its cells as its
+    log-probability is; UsageError where steps are drawn from neither."""
+    if live.classes is not None:
+        assert reference.classes is not None
+        kl = (live.classes.exp() * (live.classes - reference.classes)).sum(-1)
+    else:
+        kl = gaussian_kl(live, reference)
+    return kl if live.cells is None else (kl * live.cells).flatten(2).sum(2)
+
+
+def gaussian_kl(live: Live, reference: Live) -> Float[Tensor, "N T *cells"]:
     """log(s_ref / s) + (s^2 + (mu - mu_ref)^2) / (2 s_ref^2) - 1/2, and (mu - mu_ref)^2 / (2 s^2)
     for equal spreads; UsageError where steps are not drawn from Gaussians."""
     if live.means is None or live.spreads is None:
@@ -260,7 +294,7 @@ RECIPE = Recipe(
     rewards=(PayClasses(), ConstrainRates()),
     advantages=(RankRewards(),),
     weights=(ControlKL(), MeanOverRollouts()),
-    losses=(Reinforce(), GaussianKL()),
+    losses=(Reinforce(), ExactKL()),
     optimizer=AdamW(lr=1e-3),
     max_tokens=Stairs(start=1, rise=1, every=20, top=4),
     steps=150,
