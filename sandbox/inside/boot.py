@@ -124,7 +124,7 @@ def _close_off(
 
     def give_up() -> None:
         if not inside:  # the zygote of a user namespace needs them, within it
-            libc.drop_capabilities()
+            libc.drop_capabilities()()
 
     for name, act in (
         ("no_new_privs", lambda: libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)),

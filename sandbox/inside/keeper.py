@@ -43,6 +43,8 @@ class Child:
         *outs, err = (write for _, write in pipes)
         self.control, control = socket.socketpair()
         self.slot = -1
+        self._used: set[int] = set()
+        """Slots whose input has been filled before."""
         self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
         self.open = set(self.polls)
@@ -77,8 +79,10 @@ class Child:
         A process that does not listen shows by its silence.
         """
         held = self.inputs[slot]
-        os.ftruncate(held, 0)
-        os.lseek(held, 0, os.SEEK_SET)
+        if slot in self._used:
+            os.ftruncate(held, 0)
+            os.lseek(held, 0, os.SEEK_SET)
+        self._used.add(slot)
         at = 0
         while at < len(text):
             at += os.pwrite(held, text[at:] if at else text, at)

@@ -36,6 +36,8 @@ PLAIN = b"stdin"
 """The frame of a test that reads its standard input."""
 PLAIN_TEST = {"kind": "stdin"}
 REHEARSALS = 40
+REHEARSED = "pass"
+NOTHING = compile("", "<prefix>", "exec")
 TOLD = 2000
 """Characters of an error that are sent."""
 
@@ -53,10 +55,10 @@ def rehearse() -> None:
         os.dup2(source, target)
     own = state.streams()
     for _ in range(REHEARSALS):
-        code = compile("pass", "<solution>", "exec", dont_inherit=True)
+        code = compile(REHEARSED, "<solution>", "exec", dont_inherit=True)
         state.refresh()
-        _conduct(_stdin, code, code, PLAIN_TEST)
-        state.reusable(own, state.may_meddle("pass", code))
+        _conduct(_stdin, NOTHING, code, PLAIN_TEST)
+        state.reusable(own, state.doubts("", REHEARSED, code).meddling)
     state.refresh()
     for target in range(3):
         os.dup2(silent, target)
@@ -77,25 +79,28 @@ def serve() -> NoReturn:
 
 def _serve() -> None:
     _greet()
-    texts = frames.body(CONTROL)
+    control = frames.Reader(CONTROL)
+    texts = control.body()
     slots, middle = texts[0] - ord("0"), 5 + int.from_bytes(texts[1:5], "big")
     before, source = (
         part.decode("utf-8", "surrogatepass") for part in (texts[5:middle], texts[middle:])
     )
     spare = range(SPARE, SPARE + 2 * slots, 2) if slots > 1 else ()
-    own = [state.streams(each) for each in spare] or [state.streams()]
     try:
-        prefix = compile(before, "<prefix>", "exec", dont_inherit=True)
+        prefix = compile(before, "<prefix>", "exec", dont_inherit=True) if before else NOTHING
         code = compile(source, "<solution>", "exec", dont_inherit=True)
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    meddling, rewiring = state.may_meddle(source, code), state.may_rewire(source)
+    doubts = state.doubts(before, source, code)
+    own: list[tuple[int, int]] | list[None] = [None] * slots
+    if doubts.redirecting:
+        own = [state.streams(each) for each in spare] or [state.streams()]
     first = True
     play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
     while True:
         try:
-            asked = frames.body(CONTROL)
+            asked = control.body()
         except EOFError:
             return
         slot, asked = asked[0] - ord("0"), asked[1:]
@@ -103,10 +108,10 @@ def _serve() -> None:
         if not first:  # the zygote has made the first test's
             os.dup2(spare[slot], 0)
             os.dup2(spare[slot] + 1, 1)
-            state.refresh(streams=rewiring or meddling)
+            state.refresh(streams=doubts.rewiring, chance=doubts.chance)
         first = False
         status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
-        again = state.reusable(own[slot], meddling)
+        again = state.reusable(own[slot], doubts.meddling)
         _answer(status, text, again=again, flattened=flattened)
         if not again or status != FINE:
             return  # the tests that lie ready are for a new process
