@@ -30,13 +30,19 @@ class Lost(Exception):
     """Zygote or supervisor are gone: there is nothing left to do."""
 
 
+class Kind(NamedTuple):
+    """What a process is made for: its kernel limits, and the tests that it can be handed ahead."""
+
+    limits: bytes
+    slots: int
+
+
 class Child:
     """One program process, its pipes, and what is known of its end."""
 
-    def __init__(
-        self, keeper: Keeper, job: dict[str, Any], slots: int = 1, link: int | None = None
-    ) -> None:
-        self.limits: dict[str, Any] = job["limits"]
+    def __init__(self, keeper: Keeper, kind: Kind, link: int | None = None) -> None:
+        self.kind, slots = kind, kind.slots
+        self.limits: dict[str, Any] = {}
         self.inputs = [os.memfd_create("input", os.MFD_CLOEXEC) for _ in range(slots)]
         pipes = [os.pipe() for _ in range(slots + 1)]
         *self.outs, self.err = (read for read, _ in pipes)
@@ -49,8 +55,6 @@ class Child:
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
         self.open = set(self.polls)
         self._watched: set[int] = set()
-        self._observe(self.err)
-        self._observe(self.control.fileno())
         for each in (*self.outs, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
@@ -63,14 +67,20 @@ class Child:
             given.append(link)
         elif slots > 1:
             given += [each for pair in zip(self.inputs, outs, strict=True) for each in pair]
-        self.pid = keeper.bear(_limits(job), given)
+        self.pid = keeper.bear(kind.limits, given)
         keeper.children[self.pid] = self
         for each in (*outs, err):
             os.close(each)
         control.close()
+
+    def take(self, job: dict[str, Any]) -> None:
+        """From now on it is the one of this job: send it the texts, and watch it."""
+        self.limits = job["limits"]
+        self._observe(self.err)
+        self._observe(self.control.fileno())
         self.control.settimeout(30)
         with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
-            self.control.sendall(_texts(job, slots))
+            self.control.sendall(_texts(job, self.kind.slots))
         self.control.setblocking(False)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
@@ -233,10 +243,33 @@ class Keeper:
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
         self.children: dict[int, Child] = {}
+        self._spare: Child | None = None
+        self._latest: Kind | None = None
         self.poll, self.quick = select.poll(), select.poll()
         for poll in (self.poll, self.quick):
             poll.register(inbound, select.POLLIN)
             poll.register(zygote, select.POLLIN)
+
+    def child(self, job: dict[str, Any], slots: int = 1, link: int | None = None) -> Child:
+        """A new program process that has been given the job's texts."""
+        kind = Kind(_limits(job), slots)
+        child, self._spare = self._spare, None
+        if child is not None and (link is not None or child.kind != kind or child.usage):
+            self.leave(child)
+            child = None
+        if child is None:
+            child = Child(self, kind, link)
+        child.take(job)
+        return child
+
+    def expect(self, child: Child) -> None:
+        """Have the next one start while this one works, if the last two were of one kind.
+
+        It has seen nothing when it is taken: no job was sent to it, nor to the zygote.
+        """
+        if self._spare is None and child.kind == self._latest:
+            self._spare = Child(self, child.kind)
+        self._latest = child.kind
 
     def bear(self, asked: bytes, descriptors: list[int]) -> int:
         """A new program process with these descriptors."""
