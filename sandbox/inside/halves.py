@@ -26,6 +26,7 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     holder.submit(frames.packed({"kind": "hold"}), b"")
     judge.submit(frames.packed({"kind": "judge", "entry": test["entry"]}), b"")
     for each in (holder, judge):
+        each.send()
         each.turn()
     start = time.monotonic()
     seen: Seen | None = None

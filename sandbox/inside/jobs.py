@@ -81,6 +81,7 @@ def _row(keeper: Keeper, job: dict[str, Any], first: int) -> Iterator[tuple[int,
             while sent < min(end, index + slots):
                 child.submit(*_asked(tests[sent], job["limits"]), (sent - first) % slots)
                 sent += 1
+            child.send()
             if index == first:
                 keeper.expect(child)
             child.turn((index - first) % slots)

@@ -51,6 +51,7 @@ class Child:
         self.slot = -1
         self._used: set[int] = set()
         """Slots whose input has been filled before."""
+        self._unsent = bytearray()
         self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
         self.open = set(self.polls)
@@ -74,20 +75,14 @@ class Child:
         control.close()
 
     def take(self, job: dict[str, Any]) -> None:
-        """From now on it is the one of this job: send it the texts, and watch it."""
+        """From now on it is the one of this job: watch it, and let it have the texts."""
         self.limits = job["limits"]
         self._observe(self.err)
         self._observe(self.control.fileno())
-        self.control.settimeout(30)
-        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
-            self.control.sendall(_texts(job, self.kind.slots))
-        self.control.setblocking(False)
+        self._unsent += _texts(job, self.kind.slots)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
-        """Fill a slot's input and send the test, which is run when its turn comes.
-
-        A process that does not listen shows by its silence.
-        """
+        """Fill a slot's input, and let it have the test, which is run when its turn comes."""
         held = self.inputs[slot]
         if slot in self._used:
             os.ftruncate(held, 0)
@@ -96,8 +91,18 @@ class Child:
         at = 0
         while at < len(text):
             at += os.pwrite(held, text[at:] if at else text, at)
-        with contextlib.suppress(OSError):
-            self.control.send(frames.HEAD.pack(len(test) + 1) + b"%d" % slot + test)
+        self._unsent += frames.HEAD.pack(len(test) + 1) + b"%d" % slot + test
+
+    def send(self) -> None:
+        """Send what it is to have; one that does not listen shows by its silence."""
+        if not self._unsent:
+            return
+        if not self.greeted:
+            self.control.settimeout(30)
+        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
+            self.control.sendall(self._unsent)
+        self._unsent.clear()
+        self.control.setblocking(False)
 
     def turn(self, slot: int = 0) -> None:
         """From now on the test of this slot is watched."""

@@ -36,14 +36,28 @@ PLAIN = b"stdin"
 """The frame of a test that reads its standard input."""
 PLAIN_TEST = {"kind": "stdin"}
 REHEARSALS = 40
-REHEARSED = "pass"
+REHEARSED = """
+def total(values):
+    return sum(each * each for each in values)
+
+count = int(input())
+found = {}
+for _ in range(count):
+    name, *rest = input().split()
+    values = [int(each) for each in rest]
+    found[name] = found.get(name, 0) + total(values)
+for name, value in sorted(found.items(), key=lambda pair: pair[1]):
+    print(name, value, f"{value:d}")
+"""
+"""A program like many: what it uses of the interpreter has been used before any fork."""
+GIVEN = b"2\na 1 2\nb 3 4\n"
 NOTHING = compile("", "<prefix>", "exec")
 TOLD = 2000
 """Characters of an error that are sent."""
 
 
 def rehearse() -> None:
-    """Play an empty program a few times, before any is there, on descriptors like those to come.
+    """Play a small program a few times, before any is there, on descriptors like those to come.
 
     The interpreter writes into code that it has not run often yet, and every program process would
     copy the pages that this touches. The last streams made are those of each program's first test.
@@ -53,8 +67,10 @@ def rehearse() -> None:
     read, write = os.pipe()
     for target, source in enumerate((given, write, write)):
         os.dup2(source, target)
+    os.write(given, GIVEN)
     own = state.streams()
     for _ in range(REHEARSALS):
+        os.lseek(given, 0, os.SEEK_SET)
         code = compile(REHEARSED, "<solution>", "exec", dont_inherit=True)
         state.refresh()
         _conduct(_stdin, NOTHING, code, PLAIN_TEST)

@@ -65,11 +65,6 @@ def unshare(flags: int) -> None:
     checked(LIBC.unshare(flags), "unshare")
 
 
-def setns(descriptor: int, kind: int) -> None:
-    """setns(2)."""
-    checked(LIBC.setns(descriptor, kind), "setns")
-
-
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """mount(2)."""
     words = [each.encode() if each is not None else None for each in (source, target, kind)]
