@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sandbox import frames
 from sandbox.inside import runner
-from sandbox.inside.zygote import ASKED, BORN, GONE
+from sandbox.inside.zygote import ASKED, GONE, PID
 
 TICK = 0.25
 """Seconds between looks at the clocks, at most."""
@@ -54,7 +54,7 @@ class Child:
         self._unsent = bytearray()
         self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
-        self.open = set(self.polls)
+        self.open: set[int] = set()
         self._watched: set[int] = set()
         for each in (*self.outs, self.err):
             os.set_blocking(each, False)
@@ -69,7 +69,8 @@ class Child:
         elif slots > 1:
             given += [each for pair in zip(self.inputs, outs, strict=True) for each in pair]
         self.pid = keeper.bear(kind.limits, given)
-        keeper.children[self.pid] = self
+        self.ended = os.pidfd_open(self.pid)
+        self.polls[self.ended] = [keeper.poll, keeper.quick]
         for each in (*outs, err):
             os.close(each)
         control.close()
@@ -77,8 +78,9 @@ class Child:
     def take(self, job: dict[str, Any]) -> None:
         """From now on it is the one of this job: watch it, and let it have the texts."""
         self.limits = job["limits"]
-        self._observe(self.err)
-        self._observe(self.control.fileno())
+        self.open = set(self.polls)
+        for each in (self.err, self.control.fileno(), self.ended):
+            self._observe(each)
         self._unsent += _texts(job, self.kind.slots)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
@@ -213,7 +215,7 @@ class Child:
         if self.inputs:
             for each in list(self._watched):
                 self._ignore(each)
-            for each in (*self.inputs, *self.outs, self.err):
+            for each in (*self.inputs, *self.outs, self.err, self.ended):
                 os.close(each)
             self.inputs.clear()
             self.open.clear()
@@ -247,7 +249,7 @@ class Keeper:
 
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
-        self.children: dict[int, Child] = {}
+        self._left: list[int] = []
         self._spare: Child | None = None
         self._latest: Kind | None = None
         self.poll, self.quick = select.poll(), select.poll()
@@ -279,14 +281,12 @@ class Keeper:
     def bear(self, asked: bytes, descriptors: list[int]) -> int:
         """A new program process with these descriptors."""
         try:
-            socket.send_fds(self.zygote, [asked], descriptors)
+            message = b"".join((asked, *map(PID.pack, self._left)))
+            socket.send_fds(self.zygote, [message], descriptors)
         except OSError as error:
             raise Lost(f"the zygote is gone: {error}") from None
-        while True:
-            message = self._told()
-            if message[:1] == b"B":
-                return BORN.unpack(message)[1]
-            self._bury(message)
+        self._left.clear()
+        return PID.unpack(self._told())[0]
 
     def wait(self, children: list[Child], seconds: float, *, quick: bool = False) -> None:
         """Until something happens; reads what there is to read.
@@ -299,23 +299,26 @@ class Keeper:
         if self.inbound in found:
             raise Lost("the supervisor is gone")  # it says nothing while a job runs
         if self.zygote.fileno() in found:
-            self._bury(self._told())
+            self._told()  # it says nothing that it was not asked
         for child in children:
+            if child.ended in found:
+                self._bury(child)
             if child.err in found or child.outs[child.slot] in found:
                 child.read_all()
 
     def end(self, child: Child) -> Usage:
         """Kill it and wait until the zygote has told of it."""
         child.kill()
-        while child.usage is None:
-            self._bury(self._told())
+        usage = self._bury(child)
         child.read_all()
         child.close()
-        return child.usage
+        return usage
 
     def leave(self, child: Child) -> None:
-        """Kill it; its end is told while the next one runs."""
+        """Kill it; nobody asks how it ended."""
         child.kill()
+        if child.usage is None:
+            self._left.append(child.pid)
         child.close()
 
     def _told(self) -> bytes:
@@ -324,8 +327,13 @@ class Keeper:
             raise Lost("the zygote is gone")
         return message
 
-    def _bury(self, message: bytes) -> None:
-        _, pid, status, user, system, peak = GONE.unpack(message)
-        child = self.children.pop(pid, None)
-        if child is not None:
+    def _bury(self, child: Child) -> Usage:
+        """How it ended; waits until it has."""
+        if child.usage is None:
+            try:
+                self.zygote.send(PID.pack(child.pid))
+            except OSError as error:
+                raise Lost(f"the zygote is gone: {error}") from None
+            status, user, system, peak = GONE.unpack(self._told())
             child.usage = Usage(status, user + system, peak * 1024)
+        return child.usage
