@@ -29,7 +29,6 @@ GONE = struct.Struct("=qddq")
 MESSAGE = 4096
 SPACE = socket.CMSG_SPACE(LOW * 4)
 DIE_WITH_PARENT = libc.prepared_prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-DROP_CAPABILITIES = libc.drop_capabilities()
 WARM = 20
 
 
@@ -37,7 +36,7 @@ class Settings(NamedTuple):
     """What each program process puts up for itself."""
 
     rlimits: bool
-    capabilities: bool
+    drop_capabilities: libc.Prepared | None
     abi: int
     seccomp: seccomp.Program | None
 
@@ -59,7 +58,8 @@ def serve(
         if not message:
             os._exit(0)
         if not parts:
-            _, status, usage = os.wait4(*PID.unpack(message), 0)
+            (pid,) = PID.unpack(message)
+            _, status, usage = os.wait4(pid, 0)
             asked.send(GONE.pack(status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
             continue
         left += struct.unpack(f"={len(message) // 8 - 3}q", message[ASKED.size :])
@@ -96,8 +96,8 @@ def _become_program(message: bytes, descriptors: tuple[int, ...], settings: Sett
         os.closerange(len(descriptors), 256)
         if settings.rlimits:
             rlimits.apply(memory, cpu, stack)
-        if settings.capabilities:
-            DROP_CAPABILITIES()
+        if settings.drop_capabilities is not None:
+            settings.drop_capabilities()
         if settings.abi:
             landlock.isolate(settings.abi)
         if settings.seccomp is not None:

@@ -73,7 +73,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str = ""
 
 
 def drop_capabilities() -> Prepared:
-    """capset(2), to be made later: none in any set, and none to get back, as nothing is ever executed.
+    """capset(2), to be made later: none in any set, and none to get back, as nothing is executed.
 
     KeyError on a machine whose number of the call is not known.
     """

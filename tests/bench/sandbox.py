@@ -11,8 +11,9 @@ The work unit is a program with 10 stdin tests. The ways:
     numpy      fresh: an interpreter that imports numpy; ours: the scientific pool
 
 Ways take turns; ratios are medians of the rounds' own. Wall figures are of two workers each, CPU is
-that of all processes that a way started. What a fork of the boxes' interpreter takes by itself is told
-beside the CPU that the demands leave for a program. Ends with an error where a demand is missed.
+that of all processes that a way started. What a fork of the boxes' interpreter takes by itself is
+told beside the CPU that the demands leave for a program. Ends with an error where a demand is
+missed.
 
     python tests/bench/sandbox.py [--rounds 5] [--size 60] [--write results/bench_sandbox.md]
 """
@@ -393,9 +394,7 @@ DEMANDS = [
 ]
 
 
-def report(
-    found: dict[str, Figures], growth: float, alone: float, size: int
-) -> tuple[str, bool]:
+def report(found: dict[str, Figures], growth: float, alone: float, size: int) -> tuple[str, bool]:
     """A page, and whether all demands are met."""
     rounds = len(found["ours"].rates)
     lines = [
