@@ -261,7 +261,7 @@ class Keeper:
         """A new program process that has been given the job's texts."""
         kind = Kind(_limits(job), slots)
         child, self._spare = self._spare, None
-        if child is not None and (link is not None or child.kind != kind or child.usage):
+        if child is not None and (link is not None or child.kind != kind):
             self.leave(child)
             child = None
         if child is None:
