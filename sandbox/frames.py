@@ -14,6 +14,8 @@ from typing import Any
 HEAD = struct.Struct(">I")
 LARGEST = 1 << 28
 """Bytes: a frame between supervisor and keeper."""
+AHEAD = 1 << 13
+"""Bytes that a reader takes at once."""
 
 
 class BadFrame(Exception):
@@ -73,6 +75,36 @@ def body(descriptor: int, largest: int = LARGEST) -> bytes:
     if not head:
         raise EOFError
     return _exactly(descriptor, length(head, largest))
+
+
+class Reader:
+    """Reads the bodies of frames, as many at once as lie ready."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._held = descriptor, b""
+
+    def body(self, largest: int = LARGEST) -> bytes:
+        """The next one, blocking; EOFError where the stream ended before it."""
+        self._hold(HEAD.size)
+        end = HEAD.size + length(self._held[: HEAD.size], largest)
+        self._hold(end)
+        body, self._held = self._held[HEAD.size : end], self._held[end:]
+        return body
+
+    def _hold(self, size: int) -> None:
+        """Read until so many bytes are there."""
+        if len(self._held) >= size:
+            return
+        parts, left = [self._held], size - len(self._held)
+        while left > 0:
+            part = os.read(self._descriptor, min(max(AHEAD, left), 1 << 20))
+            if not part and not any(parts):
+                raise EOFError
+            if not part:
+                raise BadFrame(f"the stream ended {left} bytes before the frame did")
+            parts.append(part)
+            left -= len(part)
+        self._held = b"".join(parts)
 
 
 def _exactly(descriptor: int, size: int) -> bytes:

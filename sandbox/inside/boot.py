@@ -117,14 +117,17 @@ def _close_off(
 ) -> zygote.Settings:
     """The layers of keeper and zygote; and what each program puts up for itself."""
     abi = 0
+    drop: libc.Prepared | None = None
 
     def restrict() -> None:
         nonlocal abi
         abi = landlock.apply(seen, rooted=layers.get("pivot_root") == "on")
 
     def give_up() -> None:
+        nonlocal drop
+        drop = libc.drop_capabilities()
         if not inside:  # the zygote of a user namespace needs them, within it
-            libc.drop_capabilities()
+            drop()
 
     for name, act in (
         ("no_new_privs", lambda: libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)),
@@ -147,7 +150,7 @@ def _close_off(
     layers["rlimits"] = "switched off" if "rlimits" in off else "on"
     return zygote.Settings(
         rlimits=layers["rlimits"] == "on",
-        capabilities=layers["capabilities"] == "on",
+        drop_capabilities=drop if layers["capabilities"] == "on" else None,
         # a program in a pid namespace of its own sees nobody whom it could signal
         abi=0 if inside else abi,
         seccomp=calls,

@@ -21,11 +21,12 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     """One split test, in two new processes."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        holder = Child(keeper, job, link=ours.fileno())
-        judge = Child(keeper, {**job, "source": test["code"]}, link=theirs.fileno())
+        holder = keeper.child(job, link=ours.fileno())
+        judge = keeper.child({**job, "source": test["code"]}, link=theirs.fileno())
     holder.submit(frames.packed({"kind": "hold"}), b"")
     judge.submit(frames.packed({"kind": "judge", "entry": test["entry"]}), b"")
     for each in (holder, judge):
+        each.send()
         each.turn()
     start = time.monotonic()
     seen: Seen | None = None

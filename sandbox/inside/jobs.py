@@ -74,13 +74,16 @@ def _row(keeper: Keeper, job: dict[str, Any], first: int) -> Iterator[tuple[int,
     while job["isolation"] != "test" and end < len(tests) and tests[end]["kind"] != "split":
         end += 1
     slots = min(SLOTS, end - first)
-    child = Child(keeper, job, slots)
+    child = keeper.child(job, slots)
     sent = first
     try:
         for index in range(first, end):
             while sent < min(end, index + slots):
                 child.submit(*_asked(tests[sent], job["limits"]), (sent - first) % slots)
                 sent += 1
+            child.send()
+            if index == first:
+                keeper.expect(child)
             child.turn((index - first) % slots)
             seen = _watch(keeper, child, job, tests[index], last=index + 1 == end)
             if index > first and seen.status in ("RE", "MLE"):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sandbox import frames
 from sandbox.inside import runner
-from sandbox.inside.zygote import ASKED, BORN, GONE
+from sandbox.inside.zygote import ASKED, GONE, PID
 
 TICK = 0.25
 """Seconds between looks at the clocks, at most."""
@@ -30,25 +30,32 @@ class Lost(Exception):
     """Zygote or supervisor are gone: there is nothing left to do."""
 
 
+class Kind(NamedTuple):
+    """What a process is made for: its kernel limits, and the tests that it can be handed ahead."""
+
+    limits: bytes
+    slots: int
+
+
 class Child:
     """One program process, its pipes, and what is known of its end."""
 
-    def __init__(
-        self, keeper: Keeper, job: dict[str, Any], slots: int = 1, link: int | None = None
-    ) -> None:
-        self.limits: dict[str, Any] = job["limits"]
+    def __init__(self, keeper: Keeper, kind: Kind, link: int | None = None) -> None:
+        self.kind, slots = kind, kind.slots
+        self.limits: dict[str, Any] = {}
         self.inputs = [os.memfd_create("input", os.MFD_CLOEXEC) for _ in range(slots)]
         pipes = [os.pipe() for _ in range(slots + 1)]
         *self.outs, self.err = (read for read, _ in pipes)
         *outs, err = (write for _, write in pipes)
         self.control, control = socket.socketpair()
         self.slot = -1
+        self._used: set[int] = set()
+        """Slots whose input has been filled before."""
+        self._unsent = bytearray()
         self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
         self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
-        self.open = set(self.polls)
+        self.open: set[int] = set()
         self._watched: set[int] = set()
-        self._observe(self.err)
-        self._observe(self.control.fileno())
         for each in (*self.outs, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
@@ -61,29 +68,43 @@ class Child:
             given.append(link)
         elif slots > 1:
             given += [each for pair in zip(self.inputs, outs, strict=True) for each in pair]
-        self.pid = keeper.bear(_limits(job), given)
-        keeper.children[self.pid] = self
+        self.pid = keeper.bear(kind.limits, given)
+        self.ended = os.pidfd_open(self.pid)
+        self.polls[self.ended] = [keeper.poll, keeper.quick]
         for each in (*outs, err):
             os.close(each)
         control.close()
-        self.control.settimeout(30)
-        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
-            self.control.sendall(_texts(job, slots))
-        self.control.setblocking(False)
+
+    def take(self, job: dict[str, Any]) -> None:
+        """From now on it is the one of this job: watch it, and let it have the texts."""
+        self.limits = job["limits"]
+        self.open = set(self.polls)
+        for each in (self.err, self.control.fileno(), self.ended):
+            self._observe(each)
+        self._unsent += _texts(job, self.kind.slots)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
-        """Fill a slot's input and send the test, which is run when its turn comes.
-
-        A process that does not listen shows by its silence.
-        """
+        """Fill a slot's input, and let it have the test, which is run when its turn comes."""
         held = self.inputs[slot]
-        os.ftruncate(held, 0)
-        os.lseek(held, 0, os.SEEK_SET)
+        if slot in self._used:
+            os.ftruncate(held, 0)
+            os.lseek(held, 0, os.SEEK_SET)
+        self._used.add(slot)
         at = 0
         while at < len(text):
             at += os.pwrite(held, text[at:] if at else text, at)
-        with contextlib.suppress(OSError):
-            self.control.send(frames.HEAD.pack(len(test) + 1) + b"%d" % slot + test)
+        self._unsent += frames.HEAD.pack(len(test) + 1) + b"%d" % slot + test
+
+    def send(self) -> None:
+        """Send what it is to have; one that does not listen shows by its silence."""
+        if not self._unsent:
+            return
+        if not self.greeted:
+            self.control.settimeout(30)
+        with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
+            self.control.sendall(self._unsent)
+        self._unsent.clear()
+        self.control.setblocking(False)
 
     def turn(self, slot: int = 0) -> None:
         """From now on the test of this slot is watched."""
@@ -194,7 +215,7 @@ class Child:
         if self.inputs:
             for each in list(self._watched):
                 self._ignore(each)
-            for each in (*self.inputs, *self.outs, self.err):
+            for each in (*self.inputs, *self.outs, self.err, self.ended):
                 os.close(each)
             self.inputs.clear()
             self.open.clear()
@@ -228,23 +249,44 @@ class Keeper:
 
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
-        self.children: dict[int, Child] = {}
+        self._left: list[int] = []
+        self._spare: Child | None = None
+        self._latest: Kind | None = None
         self.poll, self.quick = select.poll(), select.poll()
         for poll in (self.poll, self.quick):
             poll.register(inbound, select.POLLIN)
             poll.register(zygote, select.POLLIN)
 
+    def child(self, job: dict[str, Any], slots: int = 1, link: int | None = None) -> Child:
+        """A new program process that has been given the job's texts."""
+        kind = Kind(_limits(job), slots)
+        child, self._spare = self._spare, None
+        if child is not None and (link is not None or child.kind != kind):
+            self.leave(child)
+            child = None
+        if child is None:
+            child = Child(self, kind, link)
+        child.take(job)
+        return child
+
+    def expect(self, child: Child) -> None:
+        """Have the next one start while this one works, if the last two were of one kind.
+
+        It has seen nothing when it is taken: no job was sent to it, nor to the zygote.
+        """
+        if self._spare is None and child.kind == self._latest:
+            self._spare = Child(self, child.kind)
+        self._latest = child.kind
+
     def bear(self, asked: bytes, descriptors: list[int]) -> int:
         """A new program process with these descriptors."""
         try:
-            socket.send_fds(self.zygote, [asked], descriptors)
+            message = b"".join((asked, *map(PID.pack, self._left)))
+            socket.send_fds(self.zygote, [message], descriptors)
         except OSError as error:
             raise Lost(f"the zygote is gone: {error}") from None
-        while True:
-            message = self._told()
-            if message[:1] == b"B":
-                return BORN.unpack(message)[1]
-            self._bury(message)
+        self._left.clear()
+        return PID.unpack(self._told())[0]
 
     def wait(self, children: list[Child], seconds: float, *, quick: bool = False) -> None:
         """Until something happens; reads what there is to read.
@@ -257,23 +299,26 @@ class Keeper:
         if self.inbound in found:
             raise Lost("the supervisor is gone")  # it says nothing while a job runs
         if self.zygote.fileno() in found:
-            self._bury(self._told())
+            self._told()  # it says nothing that it was not asked
         for child in children:
+            if child.ended in found:
+                self._bury(child)
             if child.err in found or child.outs[child.slot] in found:
                 child.read_all()
 
     def end(self, child: Child) -> Usage:
         """Kill it and wait until the zygote has told of it."""
         child.kill()
-        while child.usage is None:
-            self._bury(self._told())
+        usage = self._bury(child)
         child.read_all()
         child.close()
-        return child.usage
+        return usage
 
     def leave(self, child: Child) -> None:
-        """Kill it; its end is told while the next one runs."""
+        """Kill it; nobody asks how it ended."""
         child.kill()
+        if child.usage is None:
+            self._left.append(child.pid)
         child.close()
 
     def _told(self) -> bytes:
@@ -282,8 +327,13 @@ class Keeper:
             raise Lost("the zygote is gone")
         return message
 
-    def _bury(self, message: bytes) -> None:
-        _, pid, status, user, system, peak = GONE.unpack(message)
-        child = self.children.pop(pid, None)
-        if child is not None:
+    def _bury(self, child: Child) -> Usage:
+        """How it ended; waits until it has."""
+        if child.usage is None:
+            try:
+                self.zygote.send(PID.pack(child.pid))
+            except OSError as error:
+                raise Lost(f"the zygote is gone: {error}") from None
+            status, user, system, peak = GONE.unpack(self._told())
             child.usage = Usage(status, user + system, peak * 1024)
+        return child.usage

@@ -36,12 +36,28 @@ PLAIN = b"stdin"
 """The frame of a test that reads its standard input."""
 PLAIN_TEST = {"kind": "stdin"}
 REHEARSALS = 40
+REHEARSED = """
+def total(values):
+    return sum(each * each for each in values)
+
+count = int(input())
+found = {}
+for _ in range(count):
+    name, *rest = input().split()
+    values = [int(each) for each in rest]
+    found[name] = found.get(name, 0) + total(values)
+for name, value in sorted(found.items(), key=lambda pair: pair[1]):
+    print(name, value, f"{value:d}")
+"""
+"""A program like many: what it uses of the interpreter has been used before any fork."""
+GIVEN = b"2\na 1 2\nb 3 4\n"
+NOTHING = compile("", "<prefix>", "exec")
 TOLD = 2000
 """Characters of an error that are sent."""
 
 
 def rehearse() -> None:
-    """Play an empty program a few times, before any is there, on descriptors like those to come.
+    """Play a small program a few times, before any is there, on descriptors like those to come.
 
     The interpreter writes into code that it has not run often yet, and every program process would
     copy the pages that this touches. The last streams made are those of each program's first test.
@@ -51,12 +67,14 @@ def rehearse() -> None:
     read, write = os.pipe()
     for target, source in enumerate((given, write, write)):
         os.dup2(source, target)
+    os.write(given, GIVEN)
     own = state.streams()
     for _ in range(REHEARSALS):
-        code = compile("pass", "<solution>", "exec", dont_inherit=True)
+        os.lseek(given, 0, os.SEEK_SET)
+        code = compile(REHEARSED, "<solution>", "exec", dont_inherit=True)
         state.refresh()
-        _conduct(_stdin, code, code, PLAIN_TEST)
-        state.reusable(own, state.may_meddle("pass", code))
+        _conduct(_stdin, NOTHING, code, PLAIN_TEST)
+        state.reusable(own, state.doubts("", REHEARSED, code).meddling)
     state.refresh()
     for target in range(3):
         os.dup2(silent, target)
@@ -77,25 +95,28 @@ def serve() -> NoReturn:
 
 def _serve() -> None:
     _greet()
-    texts = frames.body(CONTROL)
+    control = frames.Reader(CONTROL)
+    texts = control.body()
     slots, middle = texts[0] - ord("0"), 5 + int.from_bytes(texts[1:5], "big")
     before, source = (
         part.decode("utf-8", "surrogatepass") for part in (texts[5:middle], texts[middle:])
     )
     spare = range(SPARE, SPARE + 2 * slots, 2) if slots > 1 else ()
-    own = [state.streams(each) for each in spare] or [state.streams()]
     try:
-        prefix = compile(before, "<prefix>", "exec", dont_inherit=True)
+        prefix = compile(before, "<prefix>", "exec", dont_inherit=True) if before else NOTHING
         code = compile(source, "<solution>", "exec", dont_inherit=True)
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    meddling, rewiring = state.may_meddle(source, code), state.may_rewire(source)
+    doubts = state.doubts(before, source, code)
+    own: list[tuple[int, int]] | list[None] = [None] * slots
+    if doubts.redirecting:
+        own = [state.streams(each) for each in spare] or [state.streams()]
     first = True
     play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
     while True:
         try:
-            asked = frames.body(CONTROL)
+            asked = control.body()
         except EOFError:
             return
         slot, asked = asked[0] - ord("0"), asked[1:]
@@ -103,10 +124,10 @@ def _serve() -> None:
         if not first:  # the zygote has made the first test's
             os.dup2(spare[slot], 0)
             os.dup2(spare[slot] + 1, 1)
-            state.refresh(streams=rewiring or meddling)
+            state.refresh(streams=doubts.rewiring, chance=doubts.chance)
         first = False
         status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
-        again = state.reusable(own[slot], meddling)
+        again = state.reusable(own[slot], doubts.meddling)
         _answer(status, text, again=again, flattened=flattened)
         if not again or status != FINE:
             return  # the tests that lie ready are for a new process

@@ -28,8 +28,8 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 SEED = 20_230_501
 _getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal
@@ -41,6 +41,13 @@ MEDDLING = (
     "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules ctypes gc."
 ).split()
 """One of these, or an attribute that is set, is in every source that changes a module."""
+REWIRING = ("reconfigure", "detach", "buffer", "getattr", "_CHUNK")
+REDIRECTING = (
+    "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes"
+).split()
+"""One of these is in every source that changes which file a descriptor is."""
+CHANCE = ("random", "statistics", "sympy", "uuid", "email")
+"""Modules that draw from the shared random numbers."""
 STORES = (opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"])
 RECURSION, DIGITS = 1000, 4300
 
@@ -97,9 +104,35 @@ def _stores(code: types.CodeType) -> bool:
     )
 
 
-def may_meddle(source: str, code: types.CodeType) -> bool:
-    """Whether it could change a module or a built-in name; True in doubt."""
-    return any(word in source for word in MEDDLING) or _stores(code)
+class Doubts(NamedTuple):
+    """What a submission could change or use, by its text; True in doubt."""
+
+    meddling: bool
+    """A module or a built-in name."""
+    rewiring: bool
+    """How a stream of output works."""
+    redirecting: bool
+    """Which files the descriptors are."""
+    chance: bool
+    """The shared random numbers."""
+
+
+def doubts(prefix: str, source: str, code: types.CodeType) -> Doubts:
+    """The doubts about a submission; names that it uses may come from the prefix."""
+    meddling = _any(MEDDLING, source) or _stores(code)
+    return Doubts(
+        meddling,
+        meddling or _any(REWIRING, source),
+        meddling or _any(REDIRECTING, source),
+        meddling or _any(CHANCE, source) or _any(CHANCE, prefix),
+    )
+
+
+def _any(words: Sequence[str], text: str) -> bool:
+    for word in words:  # noqa: SIM110 - a generator's frame would touch memory that is shared
+        if word in text:
+            return True
+    return False
 
 
 def streams(first: int = 0) -> tuple[int, int]:
@@ -115,14 +148,17 @@ def _meddled() -> bool:
     return _names != _built_in or any(vars(module) != names for module, names in _modules)
 
 
-def reusable(own: tuple[int, int], meddling: bool) -> bool:
-    """Whether the next test finds nothing changed that a new process would have."""
+def reusable(own: tuple[int, int] | None, meddling: bool) -> bool:
+    """Whether the next test finds nothing changed that a new process would have.
+
+    `own`: the files that input and output are; None where they cannot have become others.
+    """
     try:
         return (
             not threads()
             and threading.main_thread() is threading.current_thread()
             and threading.main_thread().is_alive()
-            and own == streams()
+            and (own is None or own == streams())
             and not os.environ
             and sys.path == _path
             and warnings.filters == _filters
@@ -134,11 +170,6 @@ def reusable(own: tuple[int, int], meddling: bool) -> bool:
         return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def may_rewire(source: str) -> bool:
-    """Whether it could change how a stream of output works; True in doubt."""
-    return any(word in source for word in ("reconfigure", "detach", "buffer", "getattr", "_CHUNK"))
 
 
 def _closed() -> bool:
@@ -156,10 +187,11 @@ def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:
     return open(descriptor, mode, buffering, "utf-8", errors, closefd=False)
 
 
-def refresh(*, streams: bool = True) -> None:
+def refresh(*, streams: bool = True, chance: bool = True) -> None:
     """Streams, random numbers and the interpreter's limits, as a new process has them.
 
-    Without `streams` the ones for output stay, if they are still those of an earlier call.
+    Without `streams` the ones for output stay, if they are still those of an earlier call; without
+    `chance` the random numbers go on.
     """
     sys.stdin = _stream(0, "r", -1, "strict")
     if streams or sys.stdout is not _output[0] or sys.stderr is not _output[1] or _closed():
@@ -171,7 +203,8 @@ def refresh(*, streams: bool = True) -> None:
     sys.set_int_max_str_digits(DIGITS)
     sys.setswitchinterval(0.005)
     threading.stack_size(0)
-    random.seed(SEED)
+    if chance:
+        random.seed(SEED)
     decimal.setcontext(decimal.DefaultContext.copy())
     os.umask(0o22)
     gc.enable()

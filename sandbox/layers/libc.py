@@ -1,9 +1,14 @@
-"""System calls through ctypes: the few that Python's own modules lack."""
+"""System calls through ctypes: the few that Python's own modules lack.
+
+A call that each program process makes is a `Prepared` one: its arguments are converted before the
+fork, since what `ctypes` writes to while it converts them would be copied for every program.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
@@ -26,10 +31,27 @@ def checked(result: int, what: str) -> int:
     return result
 
 
+class Prepared:
+    """A C call with its arguments as C values, to be made later, often, or in another process."""
+
+    def __init__(self, what: str, function: Callable[..., int], *words: object) -> None:
+        self._what, self._function, self._words = what, function, words
+
+    def __call__(self) -> None:
+        """OSError with the call's name where it fails."""
+        checked(self._function(*self._words), self._what)
+
+
 def prctl(option: int, value: Argument = 0, more: Argument = 0) -> None:
     """prctl(2); integers travel as unsigned long."""
-    words = [ctypes.c_ulong(each) if isinstance(each, int) else each for each in (value, more)]
-    checked(LIBC.prctl(option, *words, ctypes.c_ulong(0), ctypes.c_ulong(0)), f"prctl {option}")
+    prepared_prctl(option, value, more)()
+
+
+def prepared_prctl(option: int, value: Argument = 0, more: Argument = 0) -> Prepared:
+    """The same, to be made later."""
+    words = (value, more, 0, 0)
+    converted = [ctypes.c_ulong(each) if isinstance(each, int) else each for each in words]
+    return Prepared(f"prctl {option}", LIBC.prctl, ctypes.c_int(option), *converted)
 
 
 def syscall(number: int, *arguments: Argument) -> int:
@@ -43,11 +65,6 @@ def unshare(flags: int) -> None:
     checked(LIBC.unshare(flags), "unshare")
 
 
-def setns(descriptor: int, kind: int) -> None:
-    """setns(2)."""
-    checked(LIBC.setns(descriptor, kind), "setns")
-
-
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """mount(2)."""
     words = [each.encode() if each is not None else None for each in (source, target, kind)]
@@ -55,11 +72,11 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str = ""
     checked(result, f"mount {target}")
 
 
-_VERSION = (ctypes.c_uint32 * 2)(0x20080522, 0)
-_NOTHING = (ctypes.c_uint32 * 6)()
+def drop_capabilities() -> Prepared:
+    """capset(2), to be made later: none in any set, and none to get back, as nothing is executed.
 
-
-def drop_capabilities() -> None:
-    """No capability in any set; there is none to get back, as nothing is ever executed."""
+    KeyError on a machine whose number of the call is not known.
+    """
     number = ctypes.c_long({"x86_64": 126, "aarch64": 91}[MACHINE])
-    checked(LIBC.syscall(number, _VERSION, _NOTHING), "capset")
+    version, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    return Prepared("capset", LIBC.syscall, number, version, nothing)

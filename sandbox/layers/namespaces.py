@@ -8,8 +8,9 @@ user namespace, so the zygote is a child of the process that made it.
 from __future__ import annotations
 
 import os
+from ctypes import c_int
 
-from sandbox.layers.libc import LIBC, MACHINE, checked, mount, setns, syscall, unshare
+from sandbox.layers.libc import LIBC, MACHINE, Prepared, checked, mount, syscall, unshare
 from sandbox.layers.syscalls import NUMBERS
 from sandbox.layers.view import View
 
@@ -80,15 +81,11 @@ class OwnPids:
     """Gives each next child a pid namespace of its own."""
 
     def __init__(self) -> None:
-        self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-
-    def before_fork(self) -> None:
+        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.before_fork = Prepared("unshare", LIBC.unshare, c_int(PID))
         """The next child is the first process of a new namespace."""
-        unshare(PID)
-
-    def after_fork(self) -> None:
+        self.after_fork = Prepared("setns", LIBC.setns, c_int(home), c_int(PID))
         """In the parent: later children are born at home again."""
-        setns(self._home, PID)
 
 
 def _write(path: str, text: str) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import errno
 import struct
 
-from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, prctl
+from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, prepared_prctl
 from sandbox.layers.syscalls import NUMBERS, plain
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -43,10 +43,8 @@ class Program:
         self._head = ctypes.create_string_buffer(
             struct.pack("HxxxxxxP", len(lines), ctypes.addressof(self._code))
         )
-
-    def install(self) -> None:
-        """Hold this process, and each thread that it starts, to the allowlist. For good."""
-        prctl(PR_SET_SECCOMP, FILTER, self._head)
+        self.install = prepared_prctl(PR_SET_SECCOMP, FILTER, self._head)
+        """Holds this process, and each thread that it starts, to the allowlist. For good."""
 
 
 def _lines(machine: str) -> list[Line]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.inside import runner
 from sandbox.local import LocalBackend
-from sandbox.types import Backend
+from sandbox.types import Backend, Limits
 from tests.sandbox.boxes import results, runs, stdin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boxes need Linux")
@@ -96,3 +97,49 @@ def test_output_of_earlier_programs_is_in_no_memory_of_later_ones(box: Backend):
     *_, last = results(box, [said, said, said, look])
     assert last.runs[0].status in ("OK", "RE")
     assert b"True" not in last.runs[0].stdout.split()[1:]
+
+
+ALTERED = {
+    "draws": ("", "import random\nprint(input(), random.random())"),
+    "draws by a name of the prefix": (
+        "from random import *",
+        "each = list(range(99))\nshuffle(each)\nprint(input(), each)",
+    ),
+    "draws through another module": (
+        "",
+        "from statistics import NormalDist\nprint(input(), NormalDist().samples(2))",
+    ),
+    "redirects": ("", "import os\nprint(input(), flush=True)\nos.dup2(2, 1)"),
+    "closes": ("", "import os\nprint(input(), flush=True)\nos.close(1)"),
+    "closes unnamed": (
+        "",
+        "import sys\nprint(input(), flush=True)\ntype(sys.stdout.buffer.raw)(1)",
+    ),
+    "closes the slots": (
+        "",
+        "import os\nprint(input(), flush=True)\nfor each in range(4, 99):\n"
+        "    try: os.close(each)\n    except OSError: pass",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_what_a_test_draws_or_redirects_is_as_new_for_the_next(box: Backend, name: str):
+    prefix, source = ALTERED[name]
+    once = runs(box, stdin(source, "a", "b", "c", prefix=prefix))
+    each = runs(box, stdin(source, "a", "b", "c", prefix=prefix, isolation="test"))
+    assert [run.status for run in once] == ["OK"] * 3, once
+    assert [run.stdout for run in once] == [run.stdout for run in each]
+
+
+def test_a_program_has_its_own_limits_whatever_the_one_before_had(box: Backend):
+    source = "import resource\nprint(resource.getrlimit(resource.RLIMIT_AS)[0] >> 20)"
+    sizes = [512, 512, 512, 768, 768, 512, 768, 768, 768, 512]  # one is ready like the last two
+    programs = [stdin(source, limits=Limits(memory=size << 20)) for size in sizes]
+    told = [int(each.runs[0].stdout) for each in results(box, programs)]
+    assert told == sizes
+
+
+def test_the_rehearsed_program_is_a_program(box: Backend):
+    (run,) = runs(box, stdin(runner.REHEARSED, runner.GIVEN.decode()))
+    assert (run.status, run.stdout) == ("OK", b"a 5 5\nb 25 25\n")
