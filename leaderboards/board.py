@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -14,6 +15,7 @@ from results.record import Record, by_run
 
 Layout = Literal["rankings", "matrix", "recipes"]
 Rank = Callable[[Iterable[Record]], list[Ranking]]
+LAYOUTS = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
 
 
 def everything(record: Record) -> bool:
@@ -51,7 +53,11 @@ class Drawing:
     board: Board
     rankings: tuple[Ranking, ...]
     reported: tuple[Record, ...]
-    sheets: tuple[Sheet, ...]
+
+    @cached_property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """Its tables of text: written the first time that somebody reads them."""
+        return tuple(LAYOUTS[self.board.layout](self.rankings, self.reported))
 
 
 def draw(board: Board, records: Sequence[Record], rank: Rank = rankings) -> Drawing:
@@ -60,8 +66,7 @@ def draw(board: Board, records: Sequence[Record], rank: Rank = rankings) -> Draw
     wanted = _wanted(board, chosen)
     found = rank(wanted)
     reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
-    layouts = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
-    return Drawing(board, tuple(found), reported, tuple(layouts[board.layout](found, reported)))
+    return Drawing(board, tuple(found), reported)
 
 
 def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leaderboards.board import Board, Drawing
+    from leaderboards.site.building import Build
+    from leaderboards.site.ranks import Ranks
     from results.record import Record
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a site is made of."""
+
+    boards: Sequence[Board]
+    records: list[Record]
+    output: Path
+    """Where the run folders lie."""
+    ends: dict[str, list[str]]
+    """Ends of the chains of the files that the records were read from, by family."""
 
 
 @dataclass
@@ -23,29 +37,45 @@ class Built:
 
 
 def build_site(
-    boards: Sequence[Board], records: list[Record], output: Path, folder: Path, *, dry_run: bool
+    of: Sources, folder: Path, *, dry_run: bool = False, fresh: bool = False
 ) -> Built:
-    """Bring the site in a folder up to date with the records and the run folders beside them."""
-    from harness.commands.publish import news
+    """Bring the site in a folder up to date with the records and the run folders beside them.
+
+    `fresh`: everything is made again, whatever an earlier build left.
+    """
     from leaderboards.board import draw
-    from leaderboards.cards import card_files
-    from leaderboards.site.building import Build
+    from leaderboards.site.building import building
     from leaderboards.site.folders import folders
     from leaderboards.site.ranks import Ranks
     from leaderboards.site.whole import Site
     from leaderboards.site.world import World
 
-    build = Build.begin(folder, dry=dry_run)
-    ranks = Ranks(known=build.memory.ranks)
-    drawings = [draw(board, records, ranks.of) for board in boards]
-    there = folders(output, [record.run for record in records])
-    Site(World(records, drawings, there, ranks), build).write()
-    cards = {"cards" / path: text for path, text in card_files(records).items()}
-    beside: dict[PurePosixPath, str] = {**cards, **news(records, output, ranks.of)}
-    for path, text in beside.items():
-        build.add(str(path), text, text.encode)
-    build.end(ranks.used)
+    ranks = Ranks()
+    with building(folder, ranks.used, dry=dry_run, fresh=fresh) as build:
+        ranks.known = build.memory.ranks
+        drawings = [draw(board, of.records, ranks.of) for board in of.boards]
+        there = folders(of.output, [record.run for record in of.records])
+        Site(World(of.records, drawings, there, ranks), build).write()
+        _beside(of, build, ranks)
     return Built(drawings, build.written, build.unchanged, build.removed)
+
+
+def _beside(of: Sources, build: Build, ranks: Ranks) -> None:
+    """What stands beside the pages: feed, changes, badges, the chains' ends, models' cards."""
+    from harness.commands.proofs import told_ends
+    from leaderboards.cards import cards
+    from leaderboards.feed import atom, badges, changes
+
+    everything = ranks.group_digest(of.records)
+    build.add("feed.xml", everything, lambda: atom(of.records))
+    build.add("changes.md", everything, lambda: changes(of.records))
+    build.add("chain.json", of.ends, lambda: told_ends(of.ends))
+    for path, drawn in badges(of.records, ranks.of).items():
+        build.add(str(path), drawn, drawn.encode)
+    for folder, card in cards(of.records, ranks.key_of).items():
+        told = [card.name, ranks.group_digest(card.records)]
+        for name, write in card.files.items():
+            build.add(f"cards/{folder / name}", told, write)
 
 
 def present(

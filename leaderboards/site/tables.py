@@ -18,7 +18,6 @@ from leaderboards.site.addresses import (
     task_page,
 )
 from leaderboards.site.grids import Cell, Column, Grid, link, text, value_cell
-from leaderboards.site.ranks import key_of
 from leaderboards.site.world import World, rows_of
 from results.record import Record
 
@@ -42,7 +41,7 @@ def board_grid(world: World, drawing: Drawing) -> Grid:
                 title=f"{record.metric}{ARROWS[record.better]}{mark}",
                 kind="value",
                 group=f"{record.task} v{record.version} {record.split}",
-                ranking=key_of(found),
+                ranking=world.ranks.key_of(found.record),
                 better=record.better,
                 about=settings_line(found),
             )
@@ -88,12 +87,12 @@ def _value_cells(world: World, found: Ranking) -> list[tuple[Record, Cell]]:
     return made
 
 
-def rankings_list(drawing: Drawing) -> list[dict[str, Any]]:
+def rankings_list(world: World, drawing: Drawing) -> list[dict[str, Any]]:
     """What is said of each ranking of a board below it."""
     return [
         {
             "title": text(title(found.record)),
-            "address": f"{task_page(found.record.task)}#ranking={key_of(found)}",
+            "address": f"{task_page(found.record.task)}#ranking={world.ranks.key_of(found.record)}",
             "rows": len(rows_of(found)),
             "examples": found.record.examples,
             "leaders": leaders(found),

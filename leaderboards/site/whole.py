@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import registry
+from harness.digests import file_digest
 from leaderboards.board import Drawing
 from leaderboards.charts import Chart, pareto, pass_curves, training
 from leaderboards.feed import rows_added, sentence
 from leaderboards.render import FORMATS, to_parquet
 from leaderboards.site import tables
 from leaderboards.site.addresses import (
+    Row,
     board_page,
     model_page,
     ranking_file,
@@ -67,12 +69,20 @@ class Site:
         whole = {"island": {}, **data}
         self.build.add(path, [template, title, whole], lambda: page(template, path, title, whole))
 
+    def _told(self, records: Sequence[Record]) -> list[Any]:
+        """All that tables say of records: what they say themselves, their names and places."""
+        world = self.world
+        told: list[Any] = []
+        for record in records:
+            there = world.placed.get(id(record))
+            place = (there.key, there.row, there.rank, there.rows) if there else ()
+            told.append((world.ranks.digest_of(record), world.names[row_of(record)], place))
+        return told
+
     def _assets(self) -> None:
         for path in sorted((HOUSE / "assets").iterdir()):
             if path.is_file():
-                stamp = path.stat()
-                made_from = [stamp.st_size, stamp.st_mtime_ns]
-                self.build.add(f"assets/{path.name}", made_from, path.read_bytes)
+                self.build.add(f"assets/{path.name}", file_digest(path), path.read_bytes)
 
     def _index(self) -> None:
         world = self.world
@@ -115,7 +125,7 @@ class Site:
             "downloads": [
                 (label, f"{stem.rpartition('/')[2]}.{kind}") for kind, label in DOWNLOADS.items()
             ],
-            "rankings": tables.rankings_list(drawing),
+            "rankings": tables.rankings_list(self.world, drawing),
             "island": {"page": "board", "grids": [grid.told for grid in grids]},
         }
         self._page("board.html", path, drawing.board.title, data)
@@ -180,20 +190,27 @@ class Site:
             lambda: script_file(f"values-{key}", values_data(world, key)),
         )
 
-    def _model(self, row: Any, records: Sequence[Record]) -> None:
+    def _model(self, row: Row, records: Sequence[Record]) -> None:
+        path, name = model_page(row), self.world.names[row]
+        self.build.add(
+            path,
+            ["model", self._told(records)],
+            lambda: page("numbers.html", path, name, self._model_data(records)),
+        )
+
+    def _model_data(self, records: Sequence[Record]) -> dict[str, Any]:
         measured = [record for record in records if record.ranked]
         last = max(measured or records, key=lambda r: r.when)
         grids = [tables.numbers_grid(self.world, measured)]
         if others := tables.reported_grid(self.world, records):
             grids.append(others)
         known = ("model", "weights", "made from", "engine", "machine", "model learned until")
-        data = {
+        return {
             "about": f"Trained by {last.recipe} from {last.base}." if last.recipe else "",
             "facts": [fact for fact in facts(last) if fact[0] in known],
             "sections_of_card": [],
             "island": {"page": "numbers", "grids": [g.told for g in grids if g.rows], "charts": []},
         }
-        self._page("numbers.html", model_page(row), self.world.names[row], data)
 
     def _recipe(self, recipe: str, records: Sequence[Record]) -> None:
         folders = [f for f in self.world.folders.values() if f.recipe == recipe]
@@ -215,17 +232,24 @@ class Site:
         self._page("numbers.html", recipe_page(recipe), recipe, data)
 
     def _run(self, run: str) -> None:
+        folder, path = self.world.folders.get(run), run_page(run)
+        tasks = self.world.by_task
+        known = [record.task in tasks for record in self.world.by_run[run]]
+        if folder and not known:
+            known = [str(folder.asks.get("task", "")) in tasks]
+        told = ["run", self._told(self.world.by_run[run]), folder.stamp if folder else None, known]
+        self.build.add(path, told, lambda: page("run.html", path, run, self._run_data(run)))
+        if folder and folder.has_rollouts:
+            self.build.add(rollouts_page(run), folder.stamp, folder.page)
+
+    def _run_data(self, run: str) -> dict[str, Any]:
         data = run_data(self.world, run)
         folder = self.world.folders.get(run)
         chart = training(run, folder.steps) if folder and folder.recipe else None
         known = data["task"] in self.world.by_task
         data |= {"task_page": task_page(data["task"]) if known else ""}
         island = {"page": "run", "charts": told([chart] if chart else [])}
-        self._page(
-            "run.html", run_page(run), run, {**data, "island": island, "scripted": bool(chart)}
-        )
-        if folder and folder.has_rollouts:
-            self.build.add(rollouts_page(run), folder.stamp, folder.page)
+        return {**data, "island": island, "scripted": bool(chart)}
 
 
 def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness import registry
+from harness.commands.sites import Sources
 from harness.journal import Journal
-from results.record import Record, append
+from results.chain import Chain
+from results.record import Record, append, load
 from tests.harness.runs import Parrot, stored_run, sums
 from tests.records import HOSTILE, a_record
 
@@ -169,3 +172,11 @@ def a_world(place: Path) -> Path:
         for seed in range(2):
             a_training(place, f"train-{recipe}-{seed}", recipe, pace + 0.1 * seed)
     return place
+
+
+def sources(place: Path) -> Sources:
+    """What a site of a results folder is made of, as `harness publish` reads it."""
+    links: dict[Path, Chain] = {}
+    records = load(place / "records", links=links)
+    boards = [registry.board(card.name) for card in registry.cards("boards")]
+    return Sources(boards, records, place, {path.stem: each.ends for path, each in links.items()})

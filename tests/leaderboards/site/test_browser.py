@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness import registry
 from harness.commands.sites import build_site
-from results.record import load
-from tests.leaderboards.site.small import a_world
+from tests.leaderboards.site.small import a_world, sources
 
 pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -41,8 +39,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = a_world(tmp_path_factory.mktemp("browsed"))
-    boards = [registry.board(card.name) for card in registry.cards("boards")]
-    build_site(boards, load(place / "records"), place, place / "site", dry_run=False)
+    build_site(sources(place), place / "site")
     return place / "site"
 
 

@@ -13,12 +13,11 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from harness import registry
 from harness.commands.sites import Built, build_site
 from leaderboards.site.building import HOUSE
 from leaderboards.site.pages import POLICY
 from results.record import Record, append, load
-from tests.leaderboards.site.small import ATTACKS, a_training, a_world, some_records
+from tests.leaderboards.site.small import ATTACKS, a_training, a_world, some_records, sources
 
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src"}
 
@@ -46,11 +45,7 @@ class Page(HTMLParser):
 
 
 def built(place: Path, folder: Path | None = None, **more: bool) -> Built:
-    boards = [registry.board(card.name) for card in registry.cards("boards")]
-    records = load(place / "records")
-    return build_site(
-        boards, records, place, folder or place / "site", dry_run=more.get("dry", False)
-    )
+    return build_site(sources(place), folder or place / "site", **more)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +148,7 @@ def test_what_is_gone_is_taken_away_and_nothing_else(tmp_path: Path):
 
 def test_a_dry_run_writes_nothing(tmp_path: Path):
     append(some_records(2), tmp_path / "records")
-    assert built(tmp_path, dry=True).written
+    assert built(tmp_path, dry_run=True).written
     assert not (tmp_path / "site").exists()
 
 
