@@ -41,6 +41,8 @@ class Board:
     """Which records it is made of."""
     columns: tuple[str, ...] = ()
     """Patterns of metrics, such as `pass@*`; empty for the headline of each task."""
+    against: tuple[tuple[str, str], ...] = ()
+    """Pairs of metrics that are drawn against each other, the first one along x."""
     layout: Layout = "rankings"
     """`rankings`: a table for each setting. `matrix`: models down, tasks across. `recipes`: recipes
     down, tasks across, a table for each measure of a sweep."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.digests import file_digest
+
 if TYPE_CHECKING:
     from leaderboards.board import Board, Drawing
+    from leaderboards.diagrams import Reliable
     from leaderboards.site.building import Build
+    from leaderboards.site.folders import Folder
     from leaderboards.site.ranks import Ranks
     from results.record import Record
+
+
+FORECASTS = "airquality"
+"""The family whose verdicts tell forecast and observed classes."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,34 @@ def build_site(
         ranks.known = build.memory.ranks
         drawings = [draw(board, of.records, ranks.of) for board in of.boards]
         there = folders(of.output, [record.run for record in of.records])
-        Site(World(of.records, drawings, there, ranks), build).write()
+        told = _reliable(of, build, there)
+        Site(World(of.records, drawings, there, ranks, told), build).write()
         _beside(of, build, ranks)
     return Built(drawings, build.written, build.unchanged, build.removed)
+
+
+def _reliable(
+    of: Sources, build: Build, there: Mapping[str, Folder]
+) -> dict[str, Reliable]:
+    """What the rollouts that lie here tell of the probabilities of forecasts, by run."""
+    runs = [record.run for record in of.records if record.family == FORECASTS]
+    here = [run for run in dict.fromkeys(runs) if run in there and there[run].has_rollouts]
+    if not here:
+        return {}
+    from harness.commands.forecasts import reliable
+    from leaderboards.diagrams import Reliable
+    from results.run import RunFolder
+    from tasks import _air_cases, _air_judging, _air_report
+
+    code = [file_digest(Path(each.__file__)) for each in (_air_cases, _air_judging, _air_report)]
+    found: dict[str, Reliable] = {}
+    for run in here:
+        folder = RunFolder(there[run].path)
+        name = ["reliable", run, there[run].stamp, code]
+        told = build.recall(name, Reliable | None, lambda folder=folder: reliable(folder))
+        if told is not None:
+            found[run] = told
+    return found
 
 
 def _beside(of: Sources, build: Build, ranks: Ranks) -> None:

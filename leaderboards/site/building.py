@@ -11,6 +11,7 @@ equals one from nothing, but for pages of what is gone, which nobody remembers t
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -53,13 +54,15 @@ class Memory(msgspec.Struct):
     code: str = ""
     files: dict[str, Made] = {}
     ranks: dict[str, Remembered] = {}
+    told: dict[str, Any] = {}
+    """What was derived from files that take long to read, by the digest of what it came from."""
     seal: str = ""
     """Digest of all else: a memory that was damaged or edited is none."""
 
     @property
     def sealed(self) -> str:
         """What the seal is to be."""
-        told = msgspec.json.encode([self.code, self.files, self.ranks], order="sorted")
+        told = msgspec.json.encode([self.code, self.files, self.ranks, self.told], order="sorted")
         return _digest(told)
 
 
@@ -75,11 +78,20 @@ class Build:
     unchanged: int = 0
     removed: list[str] = field(default_factory=list[str])
     _files: dict[str, Made] = field(default_factory=dict[str, Made])
+    _told: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def recall(self, of: Any, kind: Any, derive: Callable[[], Any]) -> Any:
+        """What was derived from something when that was last seen; plain data of a kind."""
+        name = _digest(_encoded(of))
+        if name not in self.memory.told:
+            self.memory.told[name] = msgspec.to_builtins(derive())
+        self._told[name] = self.memory.told[name]
+        return msgspec.convert(self._told[name], kind)
 
     def add(self, path: str, made_from: Any, make: Callable[[], str | bytes]) -> None:
         """One file, made if what it is made from, or what lies there, is not what it was."""
-        place, of = self.folder / path, _digest(_told(made_from))
-        before, there = self.memory.files.get(path), _content(place)
+        of = _digest(_encoded(made_from))
+        before, there = self.memory.files.get(path), _content(os.path.join(self.folder, path))
         if before is not None and before.of == of and before.content == there:
             self._files[path] = before
             self.unchanged += 1
@@ -93,6 +105,7 @@ class Build:
         if self._files[path].content == there:
             self.unchanged += 1
             return
+        place = self.folder / path
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)  # where it is a link, what it leads to stays
@@ -116,9 +129,8 @@ class Build:
                 with suppress(OSError):  # somebody's file lies there
                     place.parent.rmdir()
 
-    def _remember(self, files: dict[str, Made], ranks: dict[str, Remembered]) -> None:
+    def _remember(self, memory: Memory) -> None:
         if not self.dry:
-            memory = Memory(self.memory.code, files, ranks)
             memory.seal = memory.sealed
             write_whole(self.folder / MEMORY, msgspec.json.encode(memory, order="sorted"))
 
@@ -137,11 +149,12 @@ def building(
         try:
             yield build
         except BaseException:
+            files = {**build.memory.files, **build._files}
             known = {**build.memory.ranks, **ranks}
-            build._remember({**build.memory.files, **build._files}, known)
+            build._remember(Memory(build.memory.code, files, known, build.memory.told))
             raise
         build._take_away()
-        build._remember(build._files, ranks)
+        build._remember(Memory(build.memory.code, build._files, ranks, build._told))
 
 
 def remembered(folder: Path, *, fresh: bool = False) -> Memory:
@@ -185,7 +198,7 @@ def code_digest() -> str:
     return told.hexdigest()[:24]
 
 
-def _told(made_from: Any) -> bytes:
+def _encoded(made_from: Any) -> bytes:
     try:
         return msgspec.json.encode(made_from, order="sorted")
     except (TypeError, UnicodeEncodeError, RecursionError):
@@ -196,14 +209,14 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:24]
 
 
-def _content(place: Path) -> str:
+def _content(place: str) -> str:
     """Digest of the bytes of a file; empty where there is none, or a link to one."""
     try:
         with open(place, "rb", buffering=0) as file:
             found = _digest(file.read())
     except OSError:
         return ""
-    return "" if place.is_symlink() else found
+    return "" if os.path.islink(place) else found
 
 
 def _inside(path: str) -> PurePosixPath:

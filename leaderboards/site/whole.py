@@ -11,6 +11,7 @@ from harness import registry
 from harness.digests import file_digest
 from leaderboards.board import Drawing
 from leaderboards.charts import Chart, pareto, pass_curves, training
+from leaderboards.diagrams import board_charts
 from leaderboards.feed import rows_added, sentence
 from leaderboards.render import FORMATS, to_parquet
 from leaderboards.site import tables
@@ -28,9 +29,10 @@ from leaderboards.site.addresses import (
 )
 from leaderboards.site.behind import facts, ranking_data, run_data, values_data
 from leaderboards.site.building import HOUSE, Build
+from leaderboards.site.folders import Folder
 from leaderboards.site.grids import Grid, counted
 from leaderboards.site.pages import page, script_file
-from leaderboards.site.trainings import Learning, budget_charts, learning, profile
+from leaderboards.site.trainings import Learning, budget_charts, learning, profiles
 from leaderboards.site.world import World, rows_of
 from leaderboards.text import visible
 from results.record import Record
@@ -126,7 +128,11 @@ class Site:
                 (label, f"{stem.rpartition('/')[2]}.{kind}") for kind, label in DOWNLOADS.items()
             ],
             "rankings": tables.rankings_list(self.world, drawing),
-            "island": {"page": "board", "grids": [grid.told for grid in grids]},
+            "island": {
+                "page": "board",
+                "grids": [grid.told for grid in grids],
+                "charts": told(board_charts(drawing, self.world.reliable)),
+            },
         }
         self._page("board.html", path, drawing.board.title, data)
 
@@ -134,8 +140,7 @@ class Site:
         world = self.world
         learned = self._learned()
         titles = {recipe: _card_title(recipe) for recipe in world.recipes}
-        found = profile(learned)
-        charts = [*([found] if found else []), *budget_charts(learned)]
+        charts = [*profiles(learned), *budget_charts(learned)]
         lists: list[tuple[str, str, Grid, Sequence[Chart]]] = [
             ("Models", "Every model that was measured.", tables.models_grid(world), ()),
             ("Tasks", "Every task with a measured number.", tables.tasks_grid(world), ()),
@@ -148,8 +153,12 @@ class Site:
             self._page("list.html", path, title, {"about": about, "island": island})
 
     def _learned(self) -> list[Learning]:
-        found = (learning(f) for f in self.world.folders.values() if f.recipe)
+        found = [self._learning(f) for f in self.world.folders.values() if f.recipe]
         return [each for each in found if each is not None]
+
+    def _learning(self, folder: Folder) -> Learning | None:
+        of = ["learning", folder.run, folder.stamp]
+        return self.build.recall(of, Learning | None, lambda: learning(folder))
 
     def _task(self, task: str, keys: Sequence[str]) -> None:
         found = [self.world.rankings[key] for key in keys]
@@ -261,6 +270,7 @@ def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:
             "x": visible(chart.x),
             "y": visible(chart.y),
             "log_x": chart.log_x,
+            "square": chart.square,
             "lines": [
                 {
                     "name": visible(line.name, 60),
@@ -268,6 +278,8 @@ def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:
                     "y": line.y,
                     "low": line.low,
                     "high": line.high,
+                    "x_low": line.x_low,
+                    "x_high": line.x_high,
                     "labels": [visible(label, 60) for label in line.labels],
                     "shape": line.shape,
                 }

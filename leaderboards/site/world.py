@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from leaderboards.board import Drawing, admissible
+from leaderboards.diagrams import Reliable
 from leaderboards.rank import Place, Ranking
 from leaderboards.sheets import row_names
 from leaderboards.site.addresses import Row, row_of
@@ -45,6 +46,8 @@ class World:
     drawings: Sequence[Drawing]
     folders: Mapping[str, Folder]
     ranks: Ranks
+    reliable: Mapping[str, Reliable] = field(default_factory=dict[str, Reliable])
+    """What the rollouts of forecasts tell of probabilities, by run."""
 
     @cached_property
     def shown(self) -> list[Record]:
