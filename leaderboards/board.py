@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
+from leaderboards.facts import long_rows
 from leaderboards.rank import Ranking, rankings
 from leaderboards.recipe_sheets import recipe_sheets
 from leaderboards.sheets import Sheet, matrix_sheets, ranking_sheets
@@ -55,6 +56,11 @@ class Drawing:
     board: Board
     rankings: tuple[Ranking, ...]
     reported: tuple[Record, ...]
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a number with all that is known of it, measured first."""
+        return long_rows(self.rankings, self.reported)
 
     @cached_property
     def sheets(self) -> tuple[Sheet, ...]:

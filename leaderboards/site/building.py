@@ -108,7 +108,8 @@ class Build:
         place = self.folder / path
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)  # where it is a link, what it leads to stays
+            if place.is_symlink():
+                place.unlink()  # what it leads to is nobody's page
             place.write_bytes(data)
         except OSError as error:
             raise DataError(
