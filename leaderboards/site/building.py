@@ -31,6 +31,10 @@ MEMORY, LOCK = "build.json", ".build.lock"
 OWN = frozenset({MEMORY, LOCK})
 """Files of a site's folder that are no part of the site."""
 HOUSE = Path(__file__).parent
+ROOMS = (
+    *("leaderboards", "leaderboards/boards", "leaderboards/site", "leaderboards/site/assets"),
+    *("leaderboards/site/templates", "harness", "harness/commands", "harness/page", "results"),
+)
 CODE = {".py", ".html", ".js", ".css"}
 LIBRARIES = (
     *("huggingface-hub", "jinja2", "markupsafe", "msgspec", "numpy", "pandas", "pyarrow"),
@@ -186,13 +190,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def code_digest() -> str:
     """Of the code, templates, assets and libraries that a site is made by."""
-    room = HOUSE.parent
-    found = [*room.rglob("*"), *(room.parent / "harness").rglob("*")]
-    found += (room.parent / "results").glob("*")
-    files = [path for path in found if path.suffix in CODE]
     told = hashlib.sha256(sys.version.encode())
-    for path in sorted(path for path in files if not {"node_modules", "tables"} & {*path.parts}):
-        told.update(str(path.relative_to(room.parent)).encode() + path.read_bytes())
+    for room in ROOMS:
+        for path in sorted((HOUSE.parents[1] / room).iterdir()):
+            if path.suffix in CODE:
+                told.update(f"{room}/{path.name} ".encode() + path.read_bytes())
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             told.update(f"{name} {version(name)} ".encode())

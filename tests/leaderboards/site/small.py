@@ -154,7 +154,9 @@ def a_training(place: Path, run: str, recipe: str, pace: float) -> None:
         score = min(1.0, pace * step / 40)
         told: dict[str, Any] = {"step": step, "eval/pass@1": score}
         journal.append(told)
-        journal.append({"step": step + 1, "reward": score, "num_tokens": 100.0 * (step + 10)})
+        spent = {"spent/rollouts": 8.0 * (step + 1), "spent/seconds": 0.5 * (step + 1) * pace}
+        told = {"step": step + 1, "reward": score, "num_tokens": 100.0 * (step + 10)}
+        journal.append({**told, **spent})
     journal.close(compress=False)
 
 
