@@ -217,3 +217,13 @@ def left_out(count: int, about: str) -> str:
     """What a chart is about, and how many of its lines are not drawn."""
     rest = count - MOST_LINES
     return f"{about}; {rest} lower rows left out" if rest > 0 else about
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Titles; those that several share are numbered."""
+    seen: dict[str, int] = {}
+    made: list[str] = []
+    for title in titles:
+        seen[title] = seen.get(title, 0) + 1
+        made.append(f"{title} ({seen[title]})" if titles.count(title) > 1 else title)
+    return made

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.digests import digest
 from leaderboards.board import Drawing
-from leaderboards.charts import MOST_LINES, Chart, Line, left_out
+from leaderboards.charts import MOST_LINES, Chart, Line, distinct, left_out
 from leaderboards.rank import Ranking, setting
 from leaderboards.sheets import row_names
 from results.record import Record
@@ -41,7 +41,8 @@ def board_charts(drawing: Drawing, reliable: Mapping[str, Reliable]) -> list[Cha
     charts = [*performance(drawing.rankings), *reliability(drawing.rankings, reliable)]
     for x, y in drawing.board.against:
         charts += against(drawing.rankings, x, y)
-    return charts
+    titles = distinct([chart.title for chart in charts])
+    return [replace(chart, title=title) for chart, title in zip(charts, titles, strict=True)]
 
 
 def performance(found: Iterable[Ranking]) -> list[Chart]:
@@ -92,9 +93,14 @@ def reliability(found: Iterable[Ranking], reliable: Mapping[str, Reliable]) -> l
 
 
 def against(found: Iterable[Ranking], x: str, y: str) -> list[Chart]:
-    """One metric over another of the same runs, for each setting that has both; a line a recipe."""
+    """One metric over another of the same runs, for each setting with two or more of both.
+
+    What a recipe trained, and what came as it is, has a color each.
+    """
     charts: list[Chart] = []
     for pairs in _paired(found, x, y):
+        if len(pairs) < 2:
+            continue
         names = row_names([record for record, _ in pairs])
         by_recipe: dict[str, list[int]] = {}
         for number, (record, _) in enumerate(pairs):
@@ -103,7 +109,6 @@ def against(found: Iterable[Ranking], x: str, y: str) -> list[Chart]:
             _cloud(recipe, [pairs[n] for n in members], [names[n] for n in members])
             for recipe, members in sorted(by_recipe.items())
         ]
-        ends = [v for line in lines for v in (*line.x, *line.y, *line.low, *line.high)]
         charts.append(
             Chart(
                 title=f"{_place(pairs[0][0])}: {y} against {x}",
@@ -112,7 +117,6 @@ def against(found: Iterable[Ranking], x: str, y: str) -> list[Chart]:
                 x=x,
                 y=y,
                 lines=tuple(lines),
-                square=all(0 <= value <= 1 for value in ends),
             )
         )
     return charts

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from leaderboards.board import Drawing
+from leaderboards.charts import distinct
 from leaderboards.rank import Ranking, mixed
 from leaderboards.sheets import ARROWS, settings_line
 from leaderboards.site.addresses import (
@@ -89,15 +90,16 @@ def _value_cells(world: World, found: Ranking) -> list[tuple[Record, Cell]]:
 
 def rankings_list(world: World, drawing: Drawing) -> list[dict[str, Any]]:
     """What is said of each ranking of a board below it."""
+    titles = distinct([title(found.record) for found in drawing.rankings])
     return [
         {
-            "title": text(title(found.record)),
+            "title": text(name),
             "address": f"{task_page(found.record.task)}#ranking={world.ranks.key_of(found.record)}",
             "rows": len(rows_of(found)),
             "examples": found.record.examples,
             "leaders": leaders(found),
         }
-        for found in drawing.rankings
+        for name, found in zip(titles, drawing.rankings, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from harness import registry
 from harness.digests import file_digest
 from leaderboards.board import Drawing
-from leaderboards.charts import Chart, pareto, pass_curves, training
+from leaderboards.charts import Chart, distinct, pareto, pass_curves, training
 from leaderboards.diagrams import board_charts
 from leaderboards.feed import rows_added, sentence
 from leaderboards.render import FORMATS, to_parquet
@@ -167,7 +167,7 @@ class Site:
         for each in (each for each in found if each.record.metric == headline):
             if (chart := pareto(each, self._tokens(rows_of(each)))) is not None:
                 charts.append(chart)
-        titles = _distinct([tables.title(each.record) for each in found])
+        titles = distinct([tables.title(each.record) for each in found])
         rankings = [
             {"key": key, "title": visible(name)} for key, name in zip(keys, titles, strict=True)
         ]
@@ -303,16 +303,6 @@ def _counts(drawing: Drawing) -> str:
 
 def _address(record: Record) -> str:
     return run_page(record.run) if record.run else model_page(row_of(record))
-
-
-def _distinct(titles: Sequence[str]) -> list[str]:
-    """Titles; those that several share are numbered."""
-    seen: dict[str, int] = {}
-    made: list[str] = []
-    for title in titles:
-        seen[title] = seen.get(title, 0) + 1
-        made.append(f"{title} ({seen[title]})" if titles.count(title) > 1 else title)
-    return made
 
 
 @functools.cache

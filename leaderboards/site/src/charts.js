@@ -61,7 +61,7 @@ function lines(chart) {
   const numbers = chart.lines.map((line, n) => line.shape === "guide" || n && chart.lines[n - 1].shape === "faint" ? number : ++number);
   const whole = chart.square ? { range: [-0.02, 1.04] } : {};
   return look => [chart.lines.map((line, n) => trace(line, numbers[n], look)), frame(look, {
-    height: chart.square ? 520 : 360, xaxis: { title: { text: plain(chart.x) }, ...whole, ...scale(chart) },
+    height: chart.square ? 560 : 360, legend: { orientation: "h", y: chart.square ? -0.16 : -0.3 }, xaxis: { title: { text: plain(chart.x) }, ...whole, ...scale(chart) },
     yaxis: { title: { text: plain(chart.y) }, ...whole },
   })];
 }
@@ -130,7 +130,7 @@ export function charts(parent, list) {
     const section = make("section", parent, null, "chart");
     make("h2", section, chart.title);
     if (chart.about) make("p", section, chart.about, "dim");
-    plot(make("div", section, null, "plot"), lines(chart), chart.title);
+    plot(make("div", section, null, chart.square ? "plot square" : "plot"), lines(chart), chart.title);
     const details = make("details", section);
     make("summary", details, "The numbers of this chart");
     details.addEventListener("toggle", () => details.open && details.children.length < 2 && numbers(details, chart), { once: true });
