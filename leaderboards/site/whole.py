@@ -13,6 +13,7 @@ from leaderboards.board import Drawing
 from leaderboards.charts import Chart, distinct, pareto, pass_curves, training
 from leaderboards.diagrams import board_charts
 from leaderboards.feed import rows_added, sentence
+from leaderboards.rank import Ranking
 from leaderboards.render import FORMATS, to_parquet
 from leaderboards.site import tables
 from leaderboards.site.addresses import (
@@ -115,11 +116,11 @@ class Site:
         if others := tables.reported_grid(self.world, drawing.reported):
             grids.append(others)
         stem = path.removesuffix(".html")
-        ranked = [
-            [self.world.ranks.digest_of(r) for r in rows_of(found)] for found in drawing.rankings
+        made_from = [
+            [name, drawing.board.title, drawing.board.about, drawing.board.layout],
+            [self._placed(found) for found in drawing.rankings],
+            self.world.ranks.group_digest(drawing.reported),
         ]
-        places = [[place.rank for place in found.places] for found in drawing.rankings]
-        made_from = [ranked, places, [self.world.ranks.digest_of(r) for r in drawing.reported]]
         for kind in DOWNLOADS:
             self.build.add(f"{stem}.{kind}", [kind, *made_from], _download(kind, drawing))
         data = {
@@ -135,6 +136,11 @@ class Site:
             },
         }
         self._page("board.html", path, drawing.board.title, data)
+
+    def _placed(self, found: Ranking) -> list[Any]:
+        """All that a ranking says: its records and their places."""
+        digests = [self.world.ranks.digest_of(record) for record in rows_of(found)]
+        return [digests, [(p.first, p.last, p.needed, p.runs) for p in found.places]]
 
     def _lists(self) -> None:
         world = self.world
