@@ -38,9 +38,18 @@ class Reliable:
 
 def board_charts(drawing: Drawing, reliable: Mapping[str, Reliable]) -> list[Chart]:
     """Everything that a board draws; `reliable` by run."""
-    charts = [*performance(drawing.rankings), *reliability(drawing.rankings, reliable)]
+    return [*_told_apart(performance(drawing.rankings)), *pair_charts(drawing, reliable)]
+
+
+def pair_charts(drawing: Drawing, reliable: Mapping[str, Reliable]) -> list[Chart]:
+    """Reliability of forecasts, and metrics that the board draws against each other."""
+    charts = reliability(drawing.rankings, reliable)
     for x, y in drawing.board.against:
         charts += against(drawing.rankings, x, y)
+    return _told_apart(charts)
+
+
+def _told_apart(charts: Sequence[Chart]) -> list[Chart]:
     titles = distinct([chart.title for chart in charts])
     return [replace(chart, title=title) for chart, title in zip(charts, titles, strict=True)]
 

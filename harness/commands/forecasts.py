@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from results.run import RunFolder
 
 Flag = typer.Option
+FAMILY = "airquality"
+"""Of the tasks whose verdicts tell forecast and observed classes."""
 SHOWN = ("n", "pss", "pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets")
 """What a terminal has room for; --json has all."""
 

@@ -46,7 +46,7 @@ def run(
     fresh: Annotated[
         bool, Flag("--fresh", help="with --site: make every page again, whatever was remembered")
     ] = False,
-    pictures: Annotated[bool, Flag("--pictures", help="dot plots, and curves of runs")] = False,
+    pictures: Annotated[bool, Flag("--pictures", help="plots of boards, recipes and runs")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be written")] = False,
     as_json: Annotated[bool, Flag("--json", help="boards and files as JSON")] = False,
 ) -> None:
@@ -54,6 +54,7 @@ def run(
     from harness import registry
     from harness.commands import screen
     from harness.commands.destinations import Destination
+    from harness.commands.picturing import draw_pictures
     from harness.commands.sites import Sources, build_site, present
     from harness.errors import IncompleteRun, UnknownName
     from harness.journal import write_whole
@@ -93,7 +94,7 @@ def run(
                     write_whole(path, text)
             written = list(map(str, files))
         if pictures:
-            written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
+            written += draw_pictures(drawings, output, folder / "pictures", dry_run=dry_run)
         if destination.kind != "folder":
             written = [str(Path(path).relative_to(folder)) for path in written]
             sent = "" if dry_run else destination.send(folder, len(records))
@@ -207,40 +208,3 @@ def _present(drawings: list[Drawing], written: list[str], *, dry_run: bool) -> N
     if cards:
         folder = cards[0].partition("/cards/")[0]
         print(f"  {folder}/cards: {len(cards)} files, metadata for model cards")
-
-
-def _pictures(drawings: list[Drawing], output: Path, folder: Path, *, dry_run: bool) -> list[str]:
-    """Dot plots of every ranking, and the curve of every run that was trained."""
-    import re
-
-    from harness.commands import screen
-    from harness.errors import DataError
-    from leaderboards.forecast_pictures import of_records
-    from leaderboards.pictures import FORMATS, curve, dots
-
-    written: list[str] = []
-    for drawing in drawings:
-        if drawing.board.layout != "rankings":
-            continue
-        for number, ranking in enumerate(drawing.rankings):
-            if not ranking.places:
-                continue
-            name = f"{ranking.record.task} {ranking.record.metric}"
-            safe = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
-            stem = folder / f"{drawing.board.name}-{number:02}-{safe}"
-            if not dry_run:
-                dots(ranking, stem)
-            written += [f"{stem}.{kind}" for kind in FORMATS]
-        forecasts = [place.record for ranking in drawing.rankings for place in ranking.places]
-        if not dry_run:
-            written += map(str, of_records(forecasts, folder))
-    for metrics in sorted((output / "runs").glob("*/metrics.jsonl*")):
-        stem = folder / metrics.parent.name
-        try:
-            if not dry_run:
-                curve(metrics.parent, stem)
-        except DataError as error:
-            screen.say(f"no curve: {error}")
-            continue
-        written += [f"{stem}.{kind}" for kind in FORMATS]
-    return written

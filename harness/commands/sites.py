@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from results.record import Record
 
 
-FORECASTS = "airquality"
-"""The family whose verdicts tell forecast and observed classes."""
-
-
 @dataclass(frozen=True)
 class Sources:
     """What a site is made of."""
@@ -44,9 +40,7 @@ class Built:
     removed: list[str] = field(default_factory=list[str])
 
 
-def build_site(
-    of: Sources, folder: Path, *, dry_run: bool = False, fresh: bool = False
-) -> Built:
+def build_site(of: Sources, folder: Path, *, dry_run: bool = False, fresh: bool = False) -> Built:
     """Bring the site in a folder up to date with the records and the run folders beside them.
 
     `fresh`: everything is made again, whatever an earlier build left.
@@ -69,20 +63,19 @@ def build_site(
     return Built(drawings, build.written, build.unchanged, build.removed)
 
 
-def _reliable(
-    of: Sources, build: Build, there: Mapping[str, Folder]
-) -> dict[str, Reliable]:
+def _reliable(of: Sources, build: Build, there: Mapping[str, Folder]) -> dict[str, Reliable]:
     """What the rollouts that lie here tell of the probabilities of forecasts, by run."""
-    runs = [record.run for record in of.records if record.family == FORECASTS]
+    from harness.commands.forecasts import FAMILY, reliable
+
+    runs = [record.run for record in of.records if record.family == FAMILY]
     here = [run for run in dict.fromkeys(runs) if run in there and there[run].has_rollouts]
     if not here:
         return {}
-    from harness.commands.forecasts import reliable
     from leaderboards.diagrams import Reliable
     from results.run import RunFolder
     from tasks import _air_cases, _air_judging, _air_report
 
-    code = [file_digest(Path(each.__file__)) for each in (_air_cases, _air_judging, _air_report)]
+    code = [file_digest(Path(str(each.__file__))) for each in (_air_cases, _air_judging, _air_report)]
     found: dict[str, Reliable] = {}
     for run in here:
         folder = RunFolder(there[run].path)

@@ -11,7 +11,6 @@ equals one from nothing, but for pages of what is gone, which nobody remembers t
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -95,7 +94,7 @@ class Build:
     def add(self, path: str, made_from: Any, make: Callable[[], str | bytes]) -> None:
         """One file, made if what it is made from, or what lies there, is not what it was."""
         of = _digest(_encoded(made_from))
-        before, there = self.memory.files.get(path), _content(os.path.join(self.folder, path))
+        before, there = self.memory.files.get(path), _content(self.folder / path)
         if before is not None and before.of == of and before.content == there:
             self._files[path] = before
             self.unchanged += 1
@@ -212,14 +211,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:24]
 
 
-def _content(place: str) -> str:
+def _content(place: Path) -> str:
     """Digest of the bytes of a file; empty where there is none, or a link to one."""
     try:
-        with open(place, "rb", buffering=0) as file:
-            found = _digest(file.read())
+        with place.open("rb", buffering=0) as file:
+            return "" if place.is_symlink() else _digest(file.read())
     except OSError:
         return ""
-    return "" if os.path.islink(place) else found
 
 
 def _inside(path: str) -> PurePosixPath:

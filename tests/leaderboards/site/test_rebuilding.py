@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +164,7 @@ def test_after_any_changes_a_build_equals_one_from_nothing(place: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_after_many_changes_a_build_equals_one_from_nothing(place: Path, seed: int):
     rng = random.Random(seed)
     built(place)
@@ -207,12 +208,10 @@ def test_fresh_makes_all_again_and_writes_what_differs(place: Path):
 
 
 @pytest.mark.parametrize("page", [1, 7])
-def test_a_build_that_was_stopped_goes_on(
-    place: Path, page: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_build_that_was_stopped_goes_on(place: Path, page: int, monkeypatch: pytest.MonkeyPatch):
     left, draw = page, whole.page
 
-    def stopped(*given: object) -> str:
+    def stopped(*given: Any) -> str:
         nonlocal left
         left -= 1
         if not left:
