@@ -82,7 +82,7 @@ def reliable(folder: RunFolder) -> Reliable | None:
     try:
         settings = folder.manifest.get("asks", {}).get("settings", {})
         cases = Cases.of(folder.rollouts.read(), settings)
-    except (HarnessError, KeyError, ValueError, TypeError, AttributeError):
+    except (HarnessError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
         return None  # a damaged run has no diagram; `harness forecasts` says what is wrong
     found = cases.reliability(range(len(cases.lead)))
     kept = found.count > 0

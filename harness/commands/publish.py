@@ -56,7 +56,7 @@ def run(
     from harness.commands.destinations import Destination
     from harness.commands.picturing import draw_pictures
     from harness.commands.sites import Sources, build_site, present
-    from harness.errors import IncompleteRun, UnknownName
+    from harness.errors import IncompleteRun, UnknownName, UsageError
     from harness.journal import write_whole
     from leaderboards.board import draw
     from leaderboards.render import FORMATS, to_json
@@ -66,6 +66,11 @@ def run(
     for kind in kinds:
         if kind not in FORMATS:
             raise UnknownName(kind, "formats", FORMATS)
+    if fresh and not site:
+        raise UsageError(
+            "--fresh is about the pages of a site, and tables are always made again: "
+            "say --site, too"
+        )
     boards = [registry.board(name) for name in board or [c.name for c in registry.cards("boards")]]
     links: dict[Path, Chain] = {}
     found = load(output / "records", screen.say, links)

@@ -75,7 +75,9 @@ def _reliable(of: Sources, build: Build, there: Mapping[str, Folder]) -> dict[st
     from results.run import RunFolder
     from tasks import _air_cases, _air_judging, _air_report
 
-    code = [file_digest(Path(str(each.__file__))) for each in (_air_cases, _air_judging, _air_report)]
+    code = [
+        file_digest(Path(str(each.__file__))) for each in (_air_cases, _air_judging, _air_report)
+    ]
     found: dict[str, Reliable] = {}
     for run in here:
         folder = RunFolder(there[run].path)

@@ -121,6 +121,18 @@ def hostile_records() -> list[Record]:
     ]
 
 
+def some_forecasts() -> list[Record]:
+    """Three forecasters with what a performance diagram is drawn of."""
+    told = {"far_ratio": ([1.0, 0.0, 0.0, 0.0], "lower"), "pod": ([1.0, 1.0, 1.0, 0.0], "higher")}
+    return [
+        a_record(
+            name, values, run=f"air-{name}", task="airquality/world", metric=metric, better=better
+        )
+        for name in ("persistence", "climatology", ATTACKS[1])
+        for metric, (values, better) in told.items()
+    ]
+
+
 def a_run(place: Path, record: Record, completions: Sequence[str] = ("0", "2", "7")) -> None:
     """A folder for the run of a record: rollouts, command, receipt."""
     folder, _ = stored_run(
@@ -166,7 +178,7 @@ def a_world(place: Path) -> Path:
     reported = a_record("text:paper", [1.0]).but(
         origin="reported", source="https://example.org/paper", run="", values=[]
     )
-    append([*records, *hostile_records(), reported], place / "records")
+    append([*records, *hostile_records(), *some_forecasts(), reported], place / "records")
     for record in records[:4]:
         if record.metric == "pass@1":
             a_run(place, record, [*ATTACKS, "0"])
