@@ -179,12 +179,19 @@ def remembered(folder: Path, *, fresh: bool = False) -> Memory:
 def _alone(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise BusyError(f"another build writes to {folder}; wait for it") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(f"no site can be written to {folder}: {why}. Name a folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def code_digest() -> str:

@@ -257,6 +257,13 @@ def test_a_second_build_at_once_is_refused_and_harms_nothing(place: Path):
     assert built(place).removed == []
 
 
+def test_a_file_where_the_site_belongs_is_told(place: Path):
+    (place / "site").write_text("mine")
+    with pytest.raises(DataError, match="no site can be written"):
+        built(place)
+    assert (place / "site").read_text() == "mine"
+
+
 def test_a_folder_where_a_page_belongs_is_told(place: Path):
     built(place)
     (place / "site" / "index.html").unlink()
