@@ -57,10 +57,14 @@ def to_json(drawing: Drawing) -> str:
         "board": drawing.board.name,
         "title": drawing.board.title,
         "about": drawing.board.about,
-        "rows": plain([_finite(row) for row in drawing.rows]),
+        "rows": [_finite(row) for row in drawing.rows],
         "settings": [plain(ranking.setting) for ranking in drawing.rankings],
     }
-    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
+    try:
+        told = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # half of a character; rows are plain but for such
+        told = msgspec.json.encode(plain(value))
+    return msgspec.json.format(told, indent=1).decode() + "\n"
 
 
 def to_parquet(drawing: Drawing) -> bytes:
