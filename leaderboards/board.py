@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
+from leaderboards.facts import long_rows
 from leaderboards.rank import Ranking, rankings
 from leaderboards.recipe_sheets import recipe_sheets
 from leaderboards.sheets import Sheet, matrix_sheets, ranking_sheets
@@ -14,6 +16,7 @@ from results.record import Record, by_run
 
 Layout = Literal["rankings", "matrix", "recipes"]
 Rank = Callable[[Iterable[Record]], list[Ranking]]
+LAYOUTS = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
 
 
 def everything(record: Record) -> bool:
@@ -39,6 +42,8 @@ class Board:
     """Which records it is made of."""
     columns: tuple[str, ...] = ()
     """Patterns of metrics, such as `pass@*`; empty for the headline of each task."""
+    against: tuple[tuple[str, str], ...] = ()
+    """Pairs of metrics that are drawn against each other, the first one along x."""
     layout: Layout = "rankings"
     """`rankings`: a table for each setting. `matrix`: models down, tasks across. `recipes`: recipes
     down, tasks across, a table for each measure of a sweep."""
@@ -51,7 +56,16 @@ class Drawing:
     board: Board
     rankings: tuple[Ranking, ...]
     reported: tuple[Record, ...]
-    sheets: tuple[Sheet, ...]
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a number with all that is known of it, measured first."""
+        return long_rows(self.rankings, self.reported)
+
+    @cached_property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """Its tables of text: written the first time that somebody reads them."""
+        return tuple(LAYOUTS[self.board.layout](self.rankings, self.reported))
 
 
 def draw(board: Board, records: Sequence[Record], rank: Rank = rankings) -> Drawing:
@@ -60,8 +74,7 @@ def draw(board: Board, records: Sequence[Record], rank: Rank = rankings) -> Draw
     wanted = _wanted(board, chosen)
     found = rank(wanted)
     reported = tuple(r for r in chosen if not r.ranked and _matches(board, r))
-    layouts = {"rankings": ranking_sheets, "matrix": matrix_sheets, "recipes": recipe_sheets}
-    return Drawing(board, tuple(found), reported, tuple(layouts[board.layout](found, reported)))
+    return Drawing(board, tuple(found), reported)
 
 
 def _wanted(board: Board, records: Sequence[Record]) -> list[Record]:

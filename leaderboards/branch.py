@@ -7,10 +7,11 @@ else, so only a new branch, or one that was published to, is taken.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.errors import BusyError, DataError, UsageError
@@ -33,10 +34,9 @@ def publish_branch(
     _check(branch, reference, old, folder)
     with tempfile.TemporaryDirectory() as scratch:
         own = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
-        lines = []
-        for path, data in sorted({**files, MARK: b"", PurePosixPath(".nojekyll"): b""}.items()):
-            blob = _git(folder, "hash-object", "-w", "--stdin", data=data)
-            lines.append(f"100644 {blob}\t{path}\0")
+        whole = {**files, MARK: b"", PurePosixPath(".nojekyll"): b""}
+        names = _blobs(folder, list(whole.values()))
+        lines = sorted(f"100644 {blob}\t{path}\0" for path, blob in zip(whole, names, strict=True))
         listed = "".join(lines).encode()
         _git(folder, "update-index", "-z", "--index-info", data=listed, more=own)
         tree = _git(folder, "write-tree", more=own)
@@ -48,6 +48,24 @@ def publish_branch(
     if moved:
         raise BusyError(f"the branch {branch} was moved meanwhile: {moved}. Publish again")
     return commit
+
+
+def _blobs(folder: Path, contents: Sequence[bytes]) -> list[str]:
+    """The names of blobs, of which those that the repository lacks are added in one go."""
+    kind = _git(folder, "rev-parse", "--show-object-format") or "sha1"
+    heads = [b"blob %d\0" % len(data) for data in contents]
+    names = [
+        hashlib.new(kind, head + data, usedforsecurity=False).hexdigest()
+        for head, data in zip(heads, contents, strict=True)
+    ]
+    asked = "".join(f"{name}\n" for name in names).encode()
+    told = _git(folder, "cat-file", "--batch-check=%(objectname)", data=asked).splitlines()
+    missing = {line.split()[0] for line in told if line.endswith(" missing")}
+    new = {name: data for name, data in zip(names, contents, strict=True) if name in missing}
+    if new:
+        stream = b"".join(b"blob\ndata %d\n%s\n" % (len(data), data) for data in new.values())
+        _git(folder, "fast-import", "--quiet", "--done", data=stream + b"done\n")
+    return names
 
 
 def _check(branch: str, reference: str, old: str, folder: Path) -> None:

@@ -7,14 +7,16 @@ records lie beside them in `results.json`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import msgspec
 
 from harness.codec import plain
 from harness.digests import digest
-from leaderboards.rank import setting
+from leaderboards.rank import key_of
 from leaderboards.sheets import interval, row_name, shown
 from leaderboards.text import visible
 from results.record import Record
@@ -38,25 +40,47 @@ KINDS = {
 """Task family to the hub's own kind of task; the others generate text."""
 
 
-def card_files(records: Iterable[Record]) -> dict[PurePosixPath, str]:
-    """Files of all measured models, each below a folder of its own."""
+@dataclass(frozen=True)
+class Card:
+    """What a model's card is told."""
+
+    name: str
+    records: Sequence[Record]
+
+    @property
+    def files(self) -> Mapping[str, Callable[[], str]]:
+        """What writes each of its files."""
+        found = {"model-index.yaml": lambda: model_index(self.name, self.records)}
+        if any(_dataset(record)[0] for record in self.records):
+            found[".eval_results/harness.yaml"] = lambda: eval_results(self.records)
+        return {**found, "results.json": lambda: _whole(self.records)}
+
+
+def cards(
+    records: Iterable[Record], key: Callable[[Record], str] = key_of
+) -> dict[PurePosixPath, Card]:
+    """The cards of all measured models by their folders; `key` may be one that remembers."""
     by_model: dict[tuple[str, str], dict[str, Record]] = {}
     for record in records:
         if record.ranked and record.engine not in WITHOUT_WEIGHTS:
             of_model = by_model.setdefault((row_name(record), record.model_digest), {})
-            of_model[digest(setting(record))] = record  # measured again: the latest counts
+            of_model[key(record)] = record  # measured again: the latest counts
     names = [name for name, _ in by_model]
-    files: dict[PurePosixPath, str] = {}
+    made: dict[PurePosixPath, Card] = {}
     for (name, weights), found in sorted(by_model.items()):
-        members = list(found.values())
         alone = names.count(name) == 1
         folder = PurePosixPath(_folder(name if alone else f"{name}-{weights[:8]}"))
-        files[folder / "model-index.yaml"] = model_index(name, members)
-        if entries := eval_results(members):
-            files[folder / ".eval_results" / "harness.yaml"] = entries
-        whole = msgspec.json.encode([plain(record) for record in members])
-        files[folder / "results.json"] = msgspec.json.format(whole, indent=1).decode() + "\n"
-    return files
+        made[folder] = Card(name, list(found.values()))
+    return made
+
+
+def card_files(records: Iterable[Record]) -> dict[PurePosixPath, str]:
+    """Files of all measured models, each below a folder of its own."""
+    return {
+        folder / path: write()
+        for folder, card in cards(records).items()
+        for path, write in card.files.items()
+    }
 
 
 def model_index(name: str, records: Sequence[Record]) -> str:
@@ -79,12 +103,11 @@ def model_index(name: str, records: Sequence[Record]) -> str:
         for record in records
     ]
     card = ModelCardData(model_name=visible(name), eval_results=results)
-    return f"{card.to_yaml()}\n"
+    return _yaml(card.to_dict())
 
 
 def eval_results(records: Sequence[Record]) -> str:
     """Entries for the leaderboards of hub datasets; empty where no question comes from the hub."""
-    import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     entries = []
@@ -101,7 +124,21 @@ def eval_results(records: Sequence[Record]) -> str:
                     notes=summary(record),
                 )
             )
-    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""
+    return _yaml(eval_result_entries_to_yaml(entries)) if entries else ""
+
+
+def _yaml(value: Any) -> str:
+    """As `ModelCardData.to_yaml` writes it, in a fifth of the time where libyaml is there."""
+    import yaml
+
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    return yaml.dump(value, Dumper=dumper, allow_unicode=True, sort_keys=False).strip() + "\n"
+
+
+def _whole(records: Sequence[Record]) -> str:
+    """The records with all that they say."""
+    told = msgspec.json.encode([plain(record) for record in records])
+    return msgspec.json.format(told, indent=1).decode() + "\n"
 
 
 def summary(record: Record) -> str:

@@ -36,9 +36,13 @@ class Line:
     low: tuple[float, ...] = ()
     """Lower ends of the points' 95 % intervals; empty where none is known."""
     high: tuple[float, ...] = ()
+    x_low: tuple[float, ...] = ()
+    """Of x, where that was measured, too."""
+    x_high: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     """A name for each point; empty where the line's own will do."""
-    shape: Literal["line", "points", "steps", "faint"] = "line"
+    shape: Literal["line", "points", "steps", "faint", "guide"] = "line"
+    """A guide is no measurement: a thin line with its name at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Chart:
     y: str
     lines: tuple[Line, ...]
     log_x: bool = False
+    square: bool = False
+    """Both axes go from 0 to 1."""
 
 
 def pass_curves(found: Iterable[Ranking]) -> list[Chart]:
@@ -73,7 +79,7 @@ def pass_curves(found: Iterable[Ranking]) -> list[Chart]:
             charts.append(
                 Chart(
                     title=f"{record.task}: pass@k",
-                    about=_left_out(len(lines), "k attempts, one of which is right"),
+                    about=left_out(len(lines), "k attempts, one of which is right"),
                     x="k",
                     y="pass@k",
                     lines=tuple(lines[:MOST_LINES]),
@@ -207,6 +213,17 @@ def _interval(records: Sequence[Record]) -> dict[str, tuple[float, ...]]:
     return {"low": tuple(r.low for r in records), "high": tuple(r.high for r in records)}
 
 
-def _left_out(count: int, about: str) -> str:
+def left_out(count: int, about: str) -> str:
+    """What a chart is about, and how many of its lines are not drawn."""
     rest = count - MOST_LINES
     return f"{about}; {rest} lower rows left out" if rest > 0 else about
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Titles; those that several share are numbered."""
+    seen: dict[str, int] = {}
+    made: list[str] = []
+    for title in titles:
+        seen[title] = seen.get(title, 0) + 1
+        made.append(f"{title} ({seen[title]})" if titles.count(title) > 1 else title)
+    return made

@@ -23,6 +23,7 @@ from leaderboards.text import markdown, visible
 from results.record import Record
 
 ATOM = "http://www.w3.org/2005/Atom"
+TITLE = "Rows of the boards"
 NEWEST = 100
 """Rows of a feed."""
 BEGINNING = "1970-01-01T00:00:00+00:00"
@@ -44,7 +45,7 @@ def sentence(record: Record) -> str:
     return visible(f"{row_name(record)}: {place}, {record.metric} {value} ({record.origin})", 300)
 
 
-def atom(records: Iterable[Record], title: str) -> str:
+def atom(records: Iterable[Record], title: str = TITLE) -> str:
     """The newest rows as an Atom feed; equal records give equal bytes."""
     newest = rows_added(records)[:NEWEST]
     ElementTree.register_namespace("", ATOM)

@@ -23,6 +23,8 @@ MOST_ROWS = 40
 COLORS = (BLUE, ORANGE, INK, "#3b7d4f", "#8a4fa3", "#a8812a", "#4a9aa8", "#b0486a", DIM)
 FEW = 40
 """Points up to which each gets a dot."""
+FEW_NAMES = 5
+"""Names that a legend inside the axes has room for."""
 
 
 def dots(ranking: Ranking, stem: Path) -> list[Path]:
@@ -81,9 +83,12 @@ def curve(run: Path, stem: Path) -> list[Path]:
 
 def plot(chart: Chart, stem: Path) -> list[Path]:
     """A chart of lines and points; writes `stem`.png and .svg."""
-    with figure_of(7.2, 4.0) as (figure, axes):
+    with figure_of(7.2, 6.4 if chart.square else 4.0) as (figure, axes):
         colors = iter(COLORS)
         for line in chart.lines:
+            if line.shape == "guide":
+                _guide(axes, line)
+                continue
             faint = line.shape == "faint"
             color = COLORS[0] if faint else next(colors, DIM)
             _line(axes, line, color)
@@ -92,11 +97,20 @@ def plot(chart: Chart, stem: Path) -> list[Path]:
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.set_xlabel(visible(chart.x, 60), color=DIM)
         axes.set_ylabel(visible(chart.y, 60), color=DIM)
-        axes.grid(axis="y", color=GRID, linewidth=0.8)
-        axes.set_title(visible(chart.title, 70), loc="left", fontsize=12, color=INK)
-        if any(line.shape != "faint" for line in chart.lines):
+        axes.set_title(visible(chart.title, 70), loc="left", fontsize=12, color=INK, pad=14)
+        if chart.square:
+            axes.set_xlim(-0.02, 1.02)
+            axes.set_ylim(-0.02, 1.02)
+        else:
+            axes.grid(axis="y", color=GRID, linewidth=0.8)
+            axes.margins(x=0.02)
+        handles, labels = axes.get_legend_handles_labels()
+        if len(handles) > FEW_NAMES:
+            figure.legend(
+                handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8
+            )
+        elif handles:
             axes.legend(frameon=False, fontsize=9, loc="best")
-        axes.margins(x=0.02)
         return save_figure(figure, stem)
 
 
@@ -108,21 +122,43 @@ def _line(axes: Any, line: Line, color: str) -> None:
     elif line.shape == "steps":
         axes.plot(line.x, line.y, color=color, drawstyle="steps-post", linewidth=1.5, label=name)
     elif line.low or line.shape == "points" or len(line.x) <= FEW:
-        ends = zip(line.low, line.y, line.high, strict=True) if line.low else ()
-        error = [(max(0.0, y - low), max(0.0, high - y)) for low, y, high in ends]
         axes.errorbar(
             line.x,
             line.y,
-            list(zip(*error, strict=True)) if error else None,
+            _arms(line.low, line.y, line.high),
+            _arms(line.x_low, line.x, line.x_high),
             fmt="o" if line.shape == "points" else "o-",
             color=color,
             markersize=6,
             linewidth=1.2,
-            capsize=3,
+            capsize=0 if line.x_low else 3,
             label=name,
         )
     else:
         axes.plot(line.x, line.y, color=color, linewidth=2, label=name)
+
+
+def _guide(axes: Any, line: Line) -> None:
+    """A thin line with its name at its end."""
+    axes.plot(line.x, line.y, color=GRID, linewidth=1, zorder=0)
+    above = line.y[-1] >= 1
+    axes.annotate(
+        visible(line.name, 20),
+        (line.x[-1], line.y[-1]),
+        xytext=(0, 3) if above else (-2, 2),
+        textcoords="offset points",
+        ha="center" if above else "right",
+        fontsize=7,
+        color=DIM,
+    )
+
+
+def _arms(low: Sequence[float], values: Sequence[float], high: Sequence[float]) -> Any:
+    """(2, n) lengths of error bars; None where no interval is known."""
+    if not low:
+        return None
+    ends = [(max(0.0, v - a), max(0.0, b - v)) for a, v, b in zip(low, values, high, strict=True)]
+    return list(zip(*ends, strict=True))
 
 
 def _dot(axes: Any, row: int, record: Any) -> None:

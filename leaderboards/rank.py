@@ -8,7 +8,7 @@ better beyond doubt to the last one that is not worse beyond doubt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,17 +101,27 @@ def setting(record: Record) -> dict[str, Any]:
 
 def rankings(records: Iterable[Record]) -> list[Ranking]:
     """Measured records, ranked among their likes; in the order of task, metric and first record."""
-    made = [ranking(members) for members in groups(records)]
+    made = [ranking(members) for members in groups(records).values()]
     return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))
 
 
-def groups(records: Iterable[Record]) -> list[list[Record]]:
-    """Measured records that agree in every key setting, in the order of their first."""
+def key_of(record: Record) -> str:
+    """The name of the ranking that a record belongs in, by all that its records share."""
+    return digest(setting(record))
+
+
+def groups(
+    records: Iterable[Record], key: Callable[[Record], str] = key_of
+) -> dict[str, list[Record]]:
+    """Measured records that agree in every key setting, by its name, in the order of their first.
+
+    `key` may be a `key_of` that remembers.
+    """
     alike: dict[str, list[Record]] = {}
     for record in records:
         if record.ranked:
-            alike.setdefault(digest(setting(record)), []).append(record)
-    return list(alike.values())
+            alike.setdefault(key(record), []).append(record)
+    return alike
 
 
 def ranking(records: Sequence[Record]) -> Ranking:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import io
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from harness.codec import plain
 from leaderboards.board import Drawing
-from leaderboards.rank import Ranking
 from leaderboards.sheets import Sheet
 from leaderboards.text import csv_cell, latex, markdown, visible
-from results.record import Record
 
 NOTHING = "No numbers yet: `harness eval` makes some."
 
@@ -41,37 +43,37 @@ def to_markdown(drawing: Drawing) -> str:
 
 def to_csv(drawing: Drawing) -> str:
     """One line a number with all that is known of it; no cell is a formula."""
-    import pandas as pd
-
-    rows = [{k: csv_cell(v) for k, v in row.items()} for row in long_rows(drawing)]
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["model"]).to_csv(
-        index=False, lineterminator="\n"
-    )
+    rows = [{k: csv_cell(v) if v == v else "" for k, v in row.items()} for row in drawing.rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["model"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def to_json(drawing: Drawing) -> str:
     """What `to_csv` holds, and the settings of each ranking, for machines."""
-    import msgspec
-
     value = {
         "board": drawing.board.name,
         "title": drawing.board.title,
         "about": drawing.board.about,
-        "rows": plain([_finite(row) for row in long_rows(drawing)]),
+        "rows": [_finite(row) for row in drawing.rows],
         "settings": [plain(ranking.setting) for ranking in drawing.rankings],
     }
-    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
+    try:
+        told = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # half of a character; rows are plain but for such
+        told = msgspec.json.encode(plain(value))
+    return msgspec.json.format(told, indent=1).decode() + "\n"
 
 
 def to_parquet(drawing: Drawing) -> bytes:
     """What `to_csv` holds, with types: counts and numbers are numbers."""
-    import io
-
     import pandas as pd
 
     rows = [
         {k: visible(v, 2_000) if isinstance(v, str) else v for k, v in _finite(row).items()}
-        for row in long_rows(drawing)
+        for row in drawing.rows
     ]
     frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["model"])
     for name in ("ranking", "needed"):  # empty where a number is not ranked, or is told apart
@@ -134,46 +136,6 @@ FORMATS: Mapping[str, Callable[[Drawing], str]] = {
     "html": to_html,
     "json": to_json,
 }
-
-
-def long_rows(drawing: Drawing) -> list[dict[str, Any]]:
-    """One row a number, measured first."""
-    rows: list[dict[str, Any]] = []
-    for number, ranking in enumerate(drawing.rankings):
-        rows += _measured_rows(number, ranking)
-    rows += [
-        {"ranking": "", "rank": "", **_facts(record), "needed": ""} for record in drawing.reported
-    ]
-    return rows
-
-
-def _measured_rows(number: int, ranking: Ranking) -> list[dict[str, Any]]:
-    rows = [
-        {"ranking": number, "rank": p.rank, **_facts(p.record), "needed": p.needed or ""}
-        for p in ranking.places
-    ]
-    alone = ({"ranking": number, "rank": "", **_facts(r), "needed": ""} for r in ranking.unranked)
-    return [*rows, *alone]
-
-
-SHOWN_FACTS = (
-    *("model", "recipe", "base", "task", "version", "split", "metric", "value", "low", "high"),
-    *("better", "unit", "examples", "rollouts", "clusters", "seeds", "origin", "source", "dtype"),
-    *("engine", "batch", "threads", "dataset", "model_digest", "example_ids_digest", "digest"),
-    *("run", "commit", "when", "seconds", "machine", "sampling", "settings", "reasons", "note"),
-)
-
-
-def _facts(record: Record) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for name in SHOWN_FACTS:
-        value = getattr(record, name)
-        if isinstance(value, Mapping):
-            value = "; ".join(f"{key}={each}" for key, each in sorted(value.items()))
-        elif isinstance(value, list):
-            value = " ".join(map(str, value))
-        facts[name] = value
-    return facts
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Record:
         for name in ("low", "high"):  # one NaN, so that equal records compare equal
             if math.isnan(getattr(self, name)):
                 object.__setattr__(self, name, math.nan)
-        if any(value != value for value in self.values):
+        if not _sums_up(self.values) and any(value != value for value in self.values):
             values = [math.nan if value != value else value for value in self.values]
             object.__setattr__(self, "values", values)
         for wrong in _faults(self):
@@ -140,6 +140,11 @@ FIELDS = frozenset(f.name for f in fields(Record))
 
 def record_of(table: Mapping[str, Any]) -> Record:
     """The record of a table (a line, or an entry of a run's report); DataError where it is none."""
+    return _record_of(table, marked=True)
+
+
+def _record_of(table: Mapping[str, Any], *, marked: bool) -> Record:
+    """`marked`: whether anything in the table may be what `plain` made of no JSON."""
     unknown = sorted(set(table) - FIELDS)
     if unknown:
         raise DataError(
@@ -147,7 +152,7 @@ def record_of(table: Mapping[str, Any]) -> Record:
             "version of harness?"
         )
     try:
-        return msgspec.convert(revive(dict(table)), Record)
+        return msgspec.convert(revive(dict(table)) if marked else table, Record)
     except (msgspec.ValidationError, ValueError, TypeError, KeyError) as error:
         raise DataError(str(error)) from error
 
@@ -213,20 +218,28 @@ def _sealed(journal: Journal) -> str:
     return line[chain.LINK]
 
 
-def load(folder: Path, say: Callable[[str], None] | None = None) -> list[Record]:
+def load(
+    folder: Path,
+    say: Callable[[str], None] | None = None,
+    links: dict[Path, chain.Chain] | None = None,
+) -> list[Record]:
     """All records of a folder, the latest of each key at the place of its first: file by file.
 
     `say` is told of half-written lines that were left out. DataError names file and line of
-    whatever else is not a record.
+    whatever else is not a record. `links` is given the chain of each file: of the very bytes that
+    the records were read from.
     """
     latest: dict[tuple[str, ...], Record] = {}
     for path in sorted(folder.glob("*.jsonl")):
         if chain.half_written(path):
             (say or _unheard)(f"1 half-written record at the end of {path} is left out")
-        for _, record in numbered(path):
+        walked = chain.Chain() if links is not None else None
+        for _, record in numbered(path, walked):
             if record.family != path.stem:
                 raise DataError(f"{path} holds a record of {record.task}, which is not its family")
             latest[record.key] = record  # a run's first metric stays its first
+        if links is not None and walked is not None:
+            links[path] = walked
     return list(latest.values())
 
 
@@ -246,13 +259,19 @@ def _opened(path: Path) -> Journal:
     return waiting(Journal(path).open)
 
 
-def numbered(path: Path) -> Iterator[tuple[int, Record]]:
-    """Every record of a file with the number of its line; DataError names the line of damage."""
-    for number, _, table in chain.walk(chain.raw_lines(path), path):
+def numbered(path: Path, links: chain.Chain | None = None) -> Iterator[tuple[int, Record]]:
+    """Every record of a file with the number of its line; DataError names the line of damage.
+
+    `links` is walked along.
+    """
+    for number, raw, table in chain.walk(chain.raw_lines(path), path):
+        if links is not None:
+            links.add(number, raw, table)
         if chain.GENESIS in table:
             continue
         try:
-            yield number, record_of(chain.unlinked(table))
+            marked = b"$" in raw or b"\\u" in raw  # else nothing in it is to be revived
+            yield number, _record_of(chain.unlinked(table), marked=marked)
         except DataError as error:
             raise DataError(chain.damage(path, number, error)) from error
 
@@ -312,12 +331,17 @@ def _number_faults(record: Record) -> Iterator[str]:
         yield "values need example_ids_digest, or nothing can be paired with them"
     if record.cluster_of and len(record.cluster_of) != len(record.values):
         yield f"{len(record.cluster_of)} clusters of {len(record.values)} values"
-    if any(math.isinf(value) for value in record.values):
+    if not _sums_up(record.values) and any(math.isinf(value) for value in record.values):
         yield "the value of an example is infinite"
     if not all(0 <= share <= 1 for share in record.reasons.values()):
         yield f"shares of reasons lie in [0, 1]: {dict(record.reasons)}"
     if not math.isfinite(record.seconds) or record.seconds < 0:
         yield f"{record.seconds} seconds"
+
+
+def _sums_up(values: Sequence[float]) -> bool:
+    """Whether none is NaN or infinite, for sure: their sum, quickly found, would be, too."""
+    return math.isfinite(sum(values))
 
 
 def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:

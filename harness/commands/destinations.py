@@ -103,9 +103,11 @@ def _index_first(page: str) -> tuple[bool, bool, str]:
 
 
 def contents(folder: Path) -> dict[PurePosixPath, bytes]:
-    """Every file below a folder, by its place there."""
+    """Every file below a folder, by its place there; what a build keeps for itself is left out."""
+    from leaderboards.site.building import OWN
+
     return {
         PurePosixPath(*path.relative_to(folder).parts): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name not in OWN
     }

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from leaderboards.diagrams import Reliable
+    from results.run import RunFolder
+
 Flag = typer.Option
+FAMILY = "airquality"
+"""Of the tasks whose verdicts tell forecast and observed classes."""
 SHOWN = ("n", "pss", "pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets")
 """What a terminal has room for; --json has all."""
 
@@ -65,6 +71,27 @@ def scores_by(cases: Any, groups: dict[Any, list[int]]) -> dict[str, dict[str, f
         scores = {name: float(score.of(table)) for name, score in EVENT_SCORES.items()}
         found[str(key)] = {"n": float(table.n), **scores}
     return found
+
+
+def reliable(folder: RunFolder) -> Reliable | None:
+    """The reliability of a run over all leads; None where it stores no forecasts."""
+    from harness.errors import HarnessError
+    from leaderboards.diagrams import Reliable
+    from tasks._air_report import Cases
+
+    try:
+        settings = folder.manifest.get("asks", {}).get("settings", {})
+        cases = Cases.of(folder.rollouts.read(), settings)
+    except (HarnessError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
+        return None  # a damaged run has no diagram; `harness forecasts` says what is wrong
+    found = cases.reliability(range(len(cases.lead)))
+    kept = found.count > 0
+    return Reliable(
+        found.forecast[kept].tolist(),
+        found.observed[kept].tolist(),
+        found.count[kept].tolist(),
+        found.brier,
+    )
 
 
 def draw(cases: Any, name: str, folder: Path) -> list[str]:

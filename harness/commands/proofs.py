@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from harness import intervals
 from harness.commands.receipts import receipt_of, stored_task
 from harness.digests import digest, example_digest, prompt_digest
@@ -241,3 +243,8 @@ def lines_of(path: Path) -> Iterator[Line]:
 def noted_ends(files: Iterable[Path]) -> dict[str, list[str]]:
     """The ends of the chains of files, by family: who keeps them sees what is taken off later."""
     return {path.stem: chain.check(path).ends for path in files}
+
+
+def told_ends(ends: Mapping[str, list[str]]) -> str:
+    """Noted ends as the text of `chain.json`."""
+    return msgspec.json.format(msgspec.json.encode(ends), indent=1).decode() + "\n"

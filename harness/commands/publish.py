@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from leaderboards.board import Drawing, Rank
+    from leaderboards.board import Drawing
+    from results.chain import Chain
     from results.record import Record
 
 Flag = typer.Option
@@ -42,7 +43,10 @@ def run(
     site: Annotated[
         bool, Flag("--site", help="a static site of linked pages, into OUTPUT/site or --to")
     ] = False,
-    pictures: Annotated[bool, Flag("--pictures", help="dot plots, and curves of runs")] = False,
+    fresh: Annotated[
+        bool, Flag("--fresh", help="with --site: make every page again, whatever was remembered")
+    ] = False,
+    pictures: Annotated[bool, Flag("--pictures", help="plots of boards, recipes and runs")] = False,
     dry_run: Annotated[bool, Flag("--dry-run", help="print what would be written")] = False,
     as_json: Annotated[bool, Flag("--json", help="boards and files as JSON")] = False,
 ) -> None:
@@ -50,8 +54,9 @@ def run(
     from harness import registry
     from harness.commands import screen
     from harness.commands.destinations import Destination
-    from harness.commands.sites import build_site, present
-    from harness.errors import IncompleteRun, UnknownName
+    from harness.commands.picturing import draw_pictures
+    from harness.commands.sites import Sources, build_site, present
+    from harness.errors import IncompleteRun, UnknownName, UsageError
     from harness.journal import write_whole
     from leaderboards.board import draw
     from leaderboards.render import FORMATS, to_json
@@ -61,9 +66,15 @@ def run(
     for kind in kinds:
         if kind not in FORMATS:
             raise UnknownName(kind, "formats", FORMATS)
+    if fresh and not site:
+        raise UsageError(
+            "--fresh is about the pages of a site, and tables are always made again: "
+            "say --site, too"
+        )
     boards = [registry.board(name) for name in board or [c.name for c in registry.cards("boards")]]
-    found = load(output / "records", screen.say)
-    unbroken(output)
+    links: dict[Path, Chain] = {}
+    found = load(output / "records", screen.say, links)
+    unbroken(links)
     records = complete(found, output)
     if unseen:
         records = [record for record in records if record.seen is False]
@@ -72,7 +83,9 @@ def run(
     with destination.folder() as folder:
         built = None
         if site:
-            built = build_site(boards, records, output, folder, dry_run=dry_run)
+            ends = {path.stem: each.ends for path, each in links.items()}
+            sources = Sources(boards, records, output, ends)
+            built = build_site(sources, folder, dry_run=dry_run, fresh=fresh)
             drawings = built.drawings
             written = [str(folder / path) for path in built.written]
         else:
@@ -86,7 +99,7 @@ def run(
                     write_whole(path, text)
             written = list(map(str, files))
         if pictures:
-            written += _pictures(drawings, output, folder / "pictures", dry_run=dry_run)
+            written += draw_pictures(drawings, output, folder / "pictures", dry_run=dry_run)
         if destination.kind != "folder":
             written = [str(Path(path).relative_to(folder)) for path in written]
             sent = "" if dry_run else destination.send(folder, len(records))
@@ -118,13 +131,12 @@ def tables(drawings: Sequence[Drawing], kinds: Sequence[str], folder: Path) -> d
     }
 
 
-def unbroken(output: Path) -> None:
+def unbroken(links: Mapping[Path, Chain]) -> None:
     """DataError where a record was changed or taken out after it was written."""
     from harness.errors import DataError
-    from results import chain
 
-    for path in sorted((output / "records").glob("*.jsonl")):
-        for broken in chain.check(path).breaks:
+    for path, found in links.items():
+        for broken in found.breaks:
             raise DataError(
                 f"{path}, line {broken.line}: {broken.why}. Nothing is published from it; "
                 "`harness verify` tells more, and the file's history has the line as it was"
@@ -138,20 +150,17 @@ def _cards(records: list[Record]) -> dict[PurePosixPath, str]:
     return {"cards" / path: text for path, text in card_files(records).items()}
 
 
-def news(records: list[Record], output: Path, rank: Rank | None = None) -> dict[PurePosixPath, str]:
+def news(records: list[Record], output: Path) -> dict[PurePosixPath, str]:
     """Feed, changes, badges, and the ends of the chains, by which a later `verify` knows."""
-    import msgspec
-
-    from harness.commands.proofs import noted_ends
+    from harness.commands.proofs import noted_ends, told_ends
     from leaderboards.feed import atom, badges, changes
-    from leaderboards.rank import rankings
 
-    ends = msgspec.json.encode(noted_ends(sorted((output / "records").glob("*.jsonl"))))
+    ends = noted_ends(sorted((output / "records").glob("*.jsonl")))
     return {
-        PurePosixPath("feed.xml"): atom(records, "Rows of the boards"),
+        PurePosixPath("feed.xml"): atom(records),
         PurePosixPath("changes.md"): changes(records),
-        PurePosixPath("chain.json"): msgspec.json.format(ends, indent=1).decode() + "\n",
-        **badges(records, rank or rankings),
+        PurePosixPath("chain.json"): told_ends(ends),
+        **badges(records),
     }
 
 
@@ -204,40 +213,3 @@ def _present(drawings: list[Drawing], written: list[str], *, dry_run: bool) -> N
     if cards:
         folder = cards[0].partition("/cards/")[0]
         print(f"  {folder}/cards: {len(cards)} files, metadata for model cards")
-
-
-def _pictures(drawings: list[Drawing], output: Path, folder: Path, *, dry_run: bool) -> list[str]:
-    """Dot plots of every ranking, and the curve of every run that was trained."""
-    import re
-
-    from harness.commands import screen
-    from harness.errors import DataError
-    from leaderboards.forecast_pictures import of_records
-    from leaderboards.pictures import FORMATS, curve, dots
-
-    written: list[str] = []
-    for drawing in drawings:
-        if drawing.board.layout != "rankings":
-            continue
-        for number, ranking in enumerate(drawing.rankings):
-            if not ranking.places:
-                continue
-            name = f"{ranking.record.task} {ranking.record.metric}"
-            safe = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
-            stem = folder / f"{drawing.board.name}-{number:02}-{safe}"
-            if not dry_run:
-                dots(ranking, stem)
-            written += [f"{stem}.{kind}" for kind in FORMATS]
-        forecasts = [place.record for ranking in drawing.rankings for place in ranking.places]
-        if not dry_run:
-            written += map(str, of_records(forecasts, folder))
-    for metrics in sorted((output / "runs").glob("*/metrics.jsonl*")):
-        stem = folder / metrics.parent.name
-        try:
-            if not dry_run:
-                curve(metrics.parent, stem)
-        except DataError as error:
-            screen.say(f"no curve: {error}")
-            continue
-        written += [f"{stem}.{kind}" for kind in FORMATS]
-    return written

@@ -24,4 +24,5 @@ BOARD = Board(
         *("all_correct", "correct", "agreement", "same_class", "retrieved_alike"),
         *("lost_agreement", "all_found@5", "recall@5", "jaccard@5", "ndcg@10"),
     ),
+    against=(("correct", "agreement"),),
 )

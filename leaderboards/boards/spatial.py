@@ -24,4 +24,5 @@ BOARD = Board(
         *("pass@1", "pair_correct", "inconsistent|format", "accurate_consistent", "consistent"),
         *("grounding", "grounding_micro", "box_hit_rate", "coverage", "yes_rate", "format"),
     ),
+    against=(("pass@1", "consistent"), ("pass@1", "grounding")),
 )

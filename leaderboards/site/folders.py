@@ -21,6 +21,7 @@ from leaderboards.text import visible
 from results.run import RunFolder, read_table
 
 FILES = ("manifest.json", "report.json", "receipt.json", "metrics.jsonl", "alarms.jsonl")
+ROLLOUTS = ("rollouts.jsonl", "rollouts.jsonl.zst", "rollouts.arrays")
 SAMPLED = 200
 """Rollouts on a page; all attempts at some examples, which are the same examples for every run."""
 RECIPE = re.compile(r"Recipe\(name='([\w.-]+)'")
@@ -39,20 +40,23 @@ class Folder:
 
     @cached_property
     def stamp(self) -> list[Any]:
-        """Size and time of its files: what was drawn from them stands while these do."""
+        """Size and times of its files: what was drawn from them stands while these do.
+
+        The time of the last change of the inode is one of them, which nobody can set back.
+        """
         found: list[Any] = []
-        for name in (*FILES, "rollouts.jsonl", "rollouts.jsonl.zst", "metrics.jsonl.zst"):
+        for name in (*FILES, *ROLLOUTS, "metrics.jsonl.zst"):
             try:
                 told = (self.path / name).stat()
             except OSError:
                 continue
-            found.append((name, told.st_size, told.st_mtime_ns))
+            found.append((name, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
         return found
 
     @property
     def has_rollouts(self) -> bool:
         """Whether rollouts are stored."""
-        return any(name.startswith("rollouts") and size for name, size, _ in self.stamp)
+        return any(name in ROLLOUTS[:2] and size for name, size, *_ in self.stamp)
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:

@@ -31,6 +31,8 @@ class Ranks:
     """Those that this build asked for: what the next one is given."""
     _whole: dict[str, Ranking] = field(default_factory=dict[str, Ranking])
     _digests: dict[int, str] = field(default_factory=dict[int, str])
+    _keys: dict[int, str] = field(default_factory=dict[int, str])
+    _settings: dict[str, str] = field(default_factory=dict[str, str])
 
     def digest_of(self, record: Record) -> str:
         """`record_digest`, made once for each record."""
@@ -39,10 +41,24 @@ class Ranks:
             found = self._digests[id(record)] = record_digest(record)
         return found
 
+    def key_of(self, record: Record) -> str:
+        """`leaderboards.rank.key_of`, made once for each setting."""
+        found = self._keys.get(id(record))
+        if found is None:
+            told = setting(record)
+            name = repr(told)  # a dozen times quicker than the digest, and as particular
+            found = self._settings.get(name) or digest(told)
+            self._settings[name] = self._keys[id(record)] = found
+        return found
+
     def of(self, records: Iterable[Record]) -> list[Ranking]:
         """The rankings of records, as `leaderboards.rank.rankings`; those remembered lack pairs."""
-        made = [self._ranking(members) for members in groups(records)]
+        made = [self._ranking(members) for members in self.groups(records).values()]
         return sorted(made, key=lambda r: (r.record.task, r.record.version, r.record.split))
+
+    def groups(self, records: Iterable[Record]) -> dict[str, list[Record]]:
+        """`leaderboards.rank.groups`."""
+        return groups(records, self.key_of)
 
     def whole(self, members: Sequence[Record]) -> Ranking:
         """The ranking of one group with all of its pairs."""
@@ -77,8 +93,3 @@ def _recalled(members: Sequence[Record], places: Remembered) -> Ranking:
             for number, first, last, needed, runs in places
         )
     )
-
-
-def key_of(found: Ranking) -> str:
-    """The name of a ranking, by all that its records have in common."""
-    return digest(setting(found.record))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from leaderboards.board import Drawing
+from leaderboards.charts import distinct
 from leaderboards.rank import Ranking, mixed
 from leaderboards.sheets import ARROWS, settings_line
 from leaderboards.site.addresses import (
@@ -18,7 +19,6 @@ from leaderboards.site.addresses import (
     task_page,
 )
 from leaderboards.site.grids import Cell, Column, Grid, link, text, value_cell
-from leaderboards.site.ranks import key_of
 from leaderboards.site.world import World, rows_of
 from results.record import Record
 
@@ -42,7 +42,7 @@ def board_grid(world: World, drawing: Drawing) -> Grid:
                 title=f"{record.metric}{ARROWS[record.better]}{mark}",
                 kind="value",
                 group=f"{record.task} v{record.version} {record.split}",
-                ranking=key_of(found),
+                ranking=world.ranks.key_of(found.record),
                 better=record.better,
                 about=settings_line(found),
             )
@@ -88,17 +88,18 @@ def _value_cells(world: World, found: Ranking) -> list[tuple[Record, Cell]]:
     return made
 
 
-def rankings_list(drawing: Drawing) -> list[dict[str, Any]]:
+def rankings_list(world: World, drawing: Drawing) -> list[dict[str, Any]]:
     """What is said of each ranking of a board below it."""
+    titles = distinct([title(found.record) for found in drawing.rankings])
     return [
         {
-            "title": text(title(found.record)),
-            "address": f"{task_page(found.record.task)}#ranking={key_of(found)}",
+            "title": text(name),
+            "address": f"{task_page(found.record.task)}#ranking={world.ranks.key_of(found.record)}",
             "rows": len(rows_of(found)),
             "examples": found.record.examples,
             "leaders": leaders(found),
         }
-        for found in drawing.rankings
+        for name, found in zip(titles, drawing.rankings, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leaderboards.charts import EVALUATION, Chart, Line
@@ -20,66 +20,87 @@ from leaderboards.site.grids import counted
 WAY = 0.9
 """Of the way to the best, that the target lies."""
 Workload = tuple[str, str]
+UNITS = {
+    "tokens": ("num_tokens", "tokens generated and read"),
+    "rollouts": ("spent/rollouts", "rollouts generated"),
+    "seconds": ("spent/seconds", "seconds of training steps, on the machine of the run"),
+}
+"""Of a budget: the name that a run logs it by, and what an axis says."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """The dev scores of one training run by the tokens it had generated."""
+    """The dev scores of one training run by what it had spent."""
 
     run: str
     recipe: str
     task: str
     base: str
     metric: str
-    tokens: tuple[float, ...]
+    spent: Mapping[str, tuple[float, ...]]
+    """By unit, at each score; a unit that the run does not tell is left out."""
     scores: tuple[float, ...]
 
 
 def learning(folder: Folder) -> Learning | None:
     """What a training run learned; None without two looks at the dev split."""
     metric = ""
-    spent = 0.0
-    tokens: list[float] = []
+    so_far = dict.fromkeys(UNITS, 0.0)
+    spent: dict[str, list[float]] = {unit: [] for unit in UNITS}
     scores: list[float] = []
     for line in folder.steps:
-        spent = max(spent, _number(line.get("num_tokens")))
+        for unit, (name, _) in UNITS.items():
+            so_far[unit] = max(so_far[unit], _number(line.get(name)))
         names = [key for key in line if EVALUATION.match(key)]
         metric = metric or (names[0] if names else "")
         value = line.get(metric)
         if metric and isinstance(value, int | float) and math.isfinite(value):
-            tokens.append(spent)
+            for unit, amount in so_far.items():
+                spent[unit].append(amount)
             scores.append(float(value))
     if len(scores) < 2 or not folder.recipe:
         return None
     task, base = str(folder.asks.get("task", "")), str(folder.manifest.get("base", ""))
     name = EVALUATION.sub("", metric)
-    return Learning(folder.run, folder.recipe, task, base, name, tuple(tokens), tuple(scores))
+    told = {unit: tuple(amounts) for unit, amounts in spent.items() if amounts[-1] > 0}
+    return Learning(folder.run, folder.recipe, task, base, name, told, tuple(scores))
 
 
 def budget_charts(found: Iterable[Learning]) -> list[Chart]:
-    """The dev score of each recipe against tokens, for each workload: mean and range over seeds."""
+    """The dev score of each recipe against what it spent, for each workload and unit.
+
+    Mean and range over seeds; a unit that one of the runs does not tell is left out.
+    """
     charts: list[Chart] = []
     for (task, base), runs in _workloads(found).items():
         recipes = _recipes(runs)
-        lines = [_mean_line(recipe, members) for recipe, members in recipes.items()]
-        lines.sort(key=lambda line: -line.y[-1])
         seeds = sorted({len(members) for members in recipes.values()})
-        charts.append(
-            Chart(
-                title=f"{task} from {base}: recipes at equal budget",
-                about="dev score by what generating and reading cost; of several runs of a recipe "
-                f"the mean, and bars that span them (runs a recipe: {', '.join(map(str, seeds))})",
-                x="tokens generated and read",
-                y=runs[0].metric,
-                lines=tuple(lines),
+        for unit in _shared(runs):
+            lines = [_mean_line(recipe, members, unit) for recipe, members in recipes.items()]
+            lines.sort(key=lambda line: -line.y[-1])
+            charts.append(
+                Chart(
+                    title=f"{task} from {base}: recipes at equal {unit}",
+                    about="dev score by what was spent; of several runs of a recipe the mean, and "
+                    f"bars that span them (runs a recipe: {', '.join(map(str, seeds))})",
+                    x=UNITS[unit][1],
+                    y=runs[0].metric,
+                    lines=tuple(lines),
+                )
             )
-        )
     return charts
 
 
-def profile(found: Iterable[Learning]) -> Chart | None:
-    """The performance profile of the recipes; None for less than two of them."""
-    times = [_times(runs) for runs in _workloads(found).values()]
+def profiles(found: Iterable[Learning]) -> list[Chart]:
+    """The performance profile of the recipes in each unit; none for less than two recipes."""
+    learned = list(found)
+    charts = [_profile(learned, unit) for unit in UNITS]
+    return [chart for chart in charts if chart is not None]
+
+
+def _profile(found: Sequence[Learning], unit: str) -> Chart | None:
+    workloads = [runs for runs in _workloads(found).values() if unit in _shared(runs)]
+    times = [_times(runs, unit) for runs in workloads]
     compared = [each for each in times if len(each) > 1 and math.isfinite(min(each.values()))]
     if not compared:
         return None
@@ -95,10 +116,10 @@ def profile(found: Iterable[Learning]) -> Chart | None:
                 y.append(number / len(compared))
         lines.append(Line(name=recipe, x=(*x, max(4.0, *x)), y=(*y, y[-1]), shape="steps"))
     return Chart(
-        title="Time to target",
+        title=f"Time to target, in {unit}",
         about=f"share of {counted(len(compared), 'workload')} brought to the target within "
-        "so many times the tokens of the quickest recipe",
-        x="times the tokens of the quickest",
+        f"so many times the {unit} of the quickest recipe",
+        x=f"times the {unit} of the quickest",
         y="share of workloads",
         lines=tuple(lines),
         log_x=True,
@@ -112,27 +133,32 @@ def target(runs: Sequence[Learning]) -> float:
     return start + WAY * (max(ends) - start)
 
 
-def _times(runs: Sequence[Learning]) -> dict[str, float]:
-    """Median tokens to the target of each recipe; infinite where most runs do not get there."""
+def _shared(runs: Sequence[Learning]) -> list[str]:
+    """The units that all of the runs tell."""
+    return [unit for unit in UNITS if all(unit in run.spent for run in runs)]
+
+
+def _times(runs: Sequence[Learning], unit: str) -> dict[str, float]:
+    """Median cost of the target for each recipe; infinite where most runs do not get there."""
     goal = target(runs)
     return {
-        recipe: statistics.median_high(_reached(run, goal) for run in members)
+        recipe: statistics.median_high(_reached(run, goal, unit) for run in members)
         for recipe, members in _recipes(runs).items()
     }
 
 
-def _reached(run: Learning, goal: float) -> float:
-    hits = (t for t, s in zip(run.tokens, run.scores, strict=True) if s >= goal and t > 0)
+def _reached(run: Learning, goal: float, unit: str) -> float:
+    hits = (t for t, s in zip(run.spent[unit], run.scores, strict=True) if s >= goal and t > 0)
     return next(hits, math.inf)
 
 
-def _mean_line(recipe: str, runs: Sequence[Learning]) -> Line:
+def _mean_line(recipe: str, runs: Sequence[Learning], unit: str) -> Line:
     """The mean at each look that all runs had."""
     looks = min(len(run.scores) for run in runs)
     scores = [[run.scores[n] for run in runs] for n in range(looks)]
     return Line(
         name=recipe,
-        x=tuple(statistics.fmean(run.tokens[n] for run in runs) for n in range(looks)),
+        x=tuple(statistics.fmean(run.spent[unit][n] for run in runs) for n in range(looks)),
         y=tuple(map(statistics.fmean, scores)),
         low=tuple(map(min, scores)) if len(runs) > 1 else (),
         high=tuple(map(max, scores)) if len(runs) > 1 else (),

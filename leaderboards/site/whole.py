@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import registry
+from harness.digests import file_digest
 from leaderboards.board import Drawing
-from leaderboards.charts import Chart, pareto, pass_curves, training
+from leaderboards.charts import Chart, distinct, pareto, pass_curves, training
+from leaderboards.diagrams import board_charts
 from leaderboards.feed import rows_added, sentence
+from leaderboards.rank import Ranking
 from leaderboards.render import FORMATS, to_parquet
 from leaderboards.site import tables
 from leaderboards.site.addresses import (
+    Row,
     board_page,
     model_page,
     ranking_file,
@@ -26,9 +30,10 @@ from leaderboards.site.addresses import (
 )
 from leaderboards.site.behind import facts, ranking_data, run_data, values_data
 from leaderboards.site.building import HOUSE, Build
+from leaderboards.site.folders import Folder
 from leaderboards.site.grids import Grid, counted
 from leaderboards.site.pages import page, script_file
-from leaderboards.site.trainings import Learning, budget_charts, learning, profile
+from leaderboards.site.trainings import Learning, budget_charts, learning, profiles
 from leaderboards.site.world import World, rows_of
 from leaderboards.text import visible
 from results.record import Record
@@ -67,12 +72,20 @@ class Site:
         whole = {"island": {}, **data}
         self.build.add(path, [template, title, whole], lambda: page(template, path, title, whole))
 
+    def _told(self, records: Sequence[Record]) -> list[Any]:
+        """All that tables say of records: what they say themselves, their names and places."""
+        world = self.world
+        told: list[Any] = []
+        for record in records:
+            there = world.placed.get(id(record))
+            place = (there.key, there.row, there.rank, there.rows) if there else ()
+            told.append((world.ranks.digest_of(record), world.names[row_of(record)], place))
+        return told
+
     def _assets(self) -> None:
         for path in sorted((HOUSE / "assets").iterdir()):
             if path.is_file():
-                stamp = path.stat()
-                made_from = [stamp.st_size, stamp.st_mtime_ns]
-                self.build.add(f"assets/{path.name}", made_from, path.read_bytes)
+                self.build.add(f"assets/{path.name}", file_digest(path), path.read_bytes)
 
     def _index(self) -> None:
         world = self.world
@@ -103,11 +116,11 @@ class Site:
         if others := tables.reported_grid(self.world, drawing.reported):
             grids.append(others)
         stem = path.removesuffix(".html")
-        ranked = [
-            [self.world.ranks.digest_of(r) for r in rows_of(found)] for found in drawing.rankings
+        made_from = [
+            [name, drawing.board.title, drawing.board.about, drawing.board.layout],
+            [self._placed(found) for found in drawing.rankings],
+            self.world.ranks.group_digest(drawing.reported),
         ]
-        places = [[place.rank for place in found.places] for found in drawing.rankings]
-        made_from = [ranked, places, [self.world.ranks.digest_of(r) for r in drawing.reported]]
         for kind in DOWNLOADS:
             self.build.add(f"{stem}.{kind}", [kind, *made_from], _download(kind, drawing))
         data = {
@@ -115,17 +128,25 @@ class Site:
             "downloads": [
                 (label, f"{stem.rpartition('/')[2]}.{kind}") for kind, label in DOWNLOADS.items()
             ],
-            "rankings": tables.rankings_list(drawing),
-            "island": {"page": "board", "grids": [grid.told for grid in grids]},
+            "rankings": tables.rankings_list(self.world, drawing),
+            "island": {
+                "page": "board",
+                "grids": [grid.told for grid in grids],
+                "charts": told(board_charts(drawing, self.world.reliable)),
+            },
         }
         self._page("board.html", path, drawing.board.title, data)
+
+    def _placed(self, found: Ranking) -> list[Any]:
+        """All that a ranking says: its records and their places."""
+        digests = [self.world.ranks.digest_of(record) for record in rows_of(found)]
+        return [digests, [(p.first, p.last, p.needed, p.runs) for p in found.places]]
 
     def _lists(self) -> None:
         world = self.world
         learned = self._learned()
         titles = {recipe: _card_title(recipe) for recipe in world.recipes}
-        found = profile(learned)
-        charts = [*([found] if found else []), *budget_charts(learned)]
+        charts = [*profiles(learned), *budget_charts(learned)]
         lists: list[tuple[str, str, Grid, Sequence[Chart]]] = [
             ("Models", "Every model that was measured.", tables.models_grid(world), ()),
             ("Tasks", "Every task with a measured number.", tables.tasks_grid(world), ()),
@@ -138,8 +159,12 @@ class Site:
             self._page("list.html", path, title, {"about": about, "island": island})
 
     def _learned(self) -> list[Learning]:
-        found = (learning(f) for f in self.world.folders.values() if f.recipe)
+        found = [self._learning(f) for f in self.world.folders.values() if f.recipe]
         return [each for each in found if each is not None]
+
+    def _learning(self, folder: Folder) -> Learning | None:
+        of = ["learning", folder.run, folder.stamp]
+        return self.build.recall(of, Learning | None, lambda: learning(folder))
 
     def _task(self, task: str, keys: Sequence[str]) -> None:
         found = [self.world.rankings[key] for key in keys]
@@ -148,7 +173,7 @@ class Site:
         for each in (each for each in found if each.record.metric == headline):
             if (chart := pareto(each, self._tokens(rows_of(each)))) is not None:
                 charts.append(chart)
-        titles = _distinct([tables.title(each.record) for each in found])
+        titles = distinct([tables.title(each.record) for each in found])
         rankings = [
             {"key": key, "title": visible(name)} for key, name in zip(keys, titles, strict=True)
         ]
@@ -180,20 +205,27 @@ class Site:
             lambda: script_file(f"values-{key}", values_data(world, key)),
         )
 
-    def _model(self, row: Any, records: Sequence[Record]) -> None:
+    def _model(self, row: Row, records: Sequence[Record]) -> None:
+        path, name = model_page(row), self.world.names[row]
+        self.build.add(
+            path,
+            ["model", self._told(records)],
+            lambda: page("numbers.html", path, name, self._model_data(records)),
+        )
+
+    def _model_data(self, records: Sequence[Record]) -> dict[str, Any]:
         measured = [record for record in records if record.ranked]
         last = max(measured or records, key=lambda r: r.when)
         grids = [tables.numbers_grid(self.world, measured)]
         if others := tables.reported_grid(self.world, records):
             grids.append(others)
         known = ("model", "weights", "made from", "engine", "machine", "model learned until")
-        data = {
+        return {
             "about": f"Trained by {last.recipe} from {last.base}." if last.recipe else "",
             "facts": [fact for fact in facts(last) if fact[0] in known],
             "sections_of_card": [],
             "island": {"page": "numbers", "grids": [g.told for g in grids if g.rows], "charts": []},
         }
-        self._page("numbers.html", model_page(row), self.world.names[row], data)
 
     def _recipe(self, recipe: str, records: Sequence[Record]) -> None:
         folders = [f for f in self.world.folders.values() if f.recipe == recipe]
@@ -215,17 +247,24 @@ class Site:
         self._page("numbers.html", recipe_page(recipe), recipe, data)
 
     def _run(self, run: str) -> None:
+        folder, path = self.world.folders.get(run), run_page(run)
+        tasks = self.world.by_task
+        known = [record.task in tasks for record in self.world.by_run[run]]
+        if folder and not known:
+            known = [str(folder.asks.get("task", "")) in tasks]
+        told = ["run", self._told(self.world.by_run[run]), folder.stamp if folder else None, known]
+        self.build.add(path, told, lambda: page("run.html", path, run, self._run_data(run)))
+        if folder and folder.has_rollouts:
+            self.build.add(rollouts_page(run), folder.stamp, folder.page)
+
+    def _run_data(self, run: str) -> dict[str, Any]:
         data = run_data(self.world, run)
         folder = self.world.folders.get(run)
         chart = training(run, folder.steps) if folder and folder.recipe else None
         known = data["task"] in self.world.by_task
         data |= {"task_page": task_page(data["task"]) if known else ""}
         island = {"page": "run", "charts": told([chart] if chart else [])}
-        self._page(
-            "run.html", run_page(run), run, {**data, "island": island, "scripted": bool(chart)}
-        )
-        if folder and folder.has_rollouts:
-            self.build.add(rollouts_page(run), folder.stamp, folder.page)
+        return {**data, "island": island, "scripted": bool(chart)}
 
 
 def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:
@@ -237,6 +276,7 @@ def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:
             "x": visible(chart.x),
             "y": visible(chart.y),
             "log_x": chart.log_x,
+            "square": chart.square,
             "lines": [
                 {
                     "name": visible(line.name, 60),
@@ -244,6 +284,8 @@ def told(charts: Sequence[Chart]) -> list[dict[str, Any]]:
                     "y": line.y,
                     "low": line.low,
                     "high": line.high,
+                    "x_low": line.x_low,
+                    "x_high": line.x_high,
                     "labels": [visible(label, 60) for label in line.labels],
                     "shape": line.shape,
                 }
@@ -267,16 +309,6 @@ def _counts(drawing: Drawing) -> str:
 
 def _address(record: Record) -> str:
     return run_page(record.run) if record.run else model_page(row_of(record))
-
-
-def _distinct(titles: Sequence[str]) -> list[str]:
-    """Titles; those that several share are numbered."""
-    seen: dict[str, int] = {}
-    made: list[str] = []
-    for title in titles:
-        seen[title] = seen.get(title, 0) + 1
-        made.append(f"{title} ({seen[title]})" if titles.count(title) > 1 else title)
-    return made
 
 
 @functools.cache

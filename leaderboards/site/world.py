@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from leaderboards.board import Drawing, admissible
-from leaderboards.rank import Place, Ranking, groups
+from leaderboards.diagrams import Reliable
+from leaderboards.rank import Place, Ranking
 from leaderboards.sheets import row_names
 from leaderboards.site.addresses import Row, row_of
 from leaderboards.site.folders import Folder
-from leaderboards.site.ranks import Ranks, key_of
+from leaderboards.site.ranks import Ranks
 from results.record import Record
 
 
@@ -26,6 +27,16 @@ class Placed(NamedTuple):
     """Its row in the ranking's file."""
     place: Place | None
 
+    @property
+    def rank(self) -> str:
+        """As a board shows it; empty where neither high nor low is better."""
+        return self.place.rank if self.place else ""
+
+    @property
+    def rows(self) -> int:
+        """Of its ranking."""
+        return len(self.ranking.places) or len(self.ranking.unranked)
+
 
 @dataclass(frozen=True)
 class World:
@@ -35,6 +46,8 @@ class World:
     drawings: Sequence[Drawing]
     folders: Mapping[str, Folder]
     ranks: Ranks
+    reliable: Mapping[str, Reliable] = field(default_factory=dict[str, Reliable])
+    """What the rollouts of forecasts tell of probabilities, by run."""
 
     @cached_property
     def shown(self) -> list[Record]:
@@ -44,14 +57,12 @@ class World:
     @cached_property
     def rankings(self) -> dict[str, Ranking]:
         """Every ranking of every metric, by its key."""
-        return {key_of(found): found for found in self.ranks.of(self.shown)}
+        return {self.ranks.key_of(found.record): found for found in self.ranks.of(self.shown)}
 
     @cached_property
     def members(self) -> dict[str, list[Record]]:
         """The records of each ranking, those that were measured again among them."""
-        found = groups(self.shown)
-        by_record = {id(r): key for key, each in self.rankings.items() for r in rows_of(each)}
-        return {by_record[id(next(r for r in of if id(r) in by_record))]: of for of in found}
+        return self.ranks.groups(self.shown)
 
     @cached_property
     def placed(self) -> dict[int, Placed]:

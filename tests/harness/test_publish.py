@@ -94,6 +94,7 @@ def test_numbers_of_incomplete_runs_only_are_an_error(place: Path):
         (["--board", "mathq"], 2, "Did you mean mathqa"),
         (["--format", "pdf"], 2, "no 'pdf' in formats"),
         (["--board", "none.py"], 2, "no file none.py"),
+        (["--fresh"], 2, "say --site, too"),
     ],
 )
 def test_wrong_arguments_are_told(place: Path, arguments: list[str], code: int, said: str):

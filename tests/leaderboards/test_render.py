@@ -9,7 +9,7 @@ import pytest
 
 from harness import registry
 from leaderboards.board import Board, Drawing, draw
-from leaderboards.render import FORMATS, long_rows
+from leaderboards.render import FORMATS
 from leaderboards.text import csv_cell, latex, markdown, number, span, visible
 from results.record import Record
 from tests.records import HOSTILE, a_record
@@ -106,7 +106,7 @@ def test_latex_holds_no_command_that_a_name_brought(board: Board):
 def test_no_cell_of_a_csv_is_a_formula(board: Board):
     drawing = hostile(board)
     rows = list(csv.reader(io.StringIO(FORMATS["csv"](drawing))))
-    assert len(rows) == 1 + len(long_rows(drawing))
+    assert len(rows) == 1 + len(drawing.rows)
     assert {len(row) for row in rows} == {len(rows[0])}
     for cell in (cell for row in rows for cell in row):
         assert not cell.startswith(("=", "+", "@", "\t"))
@@ -130,7 +130,7 @@ def test_json_is_strict_and_holds_every_row(board: Board):
         raise AssertionError(word)
 
     read = json.loads(FORMATS["json"](drawing), parse_constant=refuse)
-    assert len(read["rows"]) == len(long_rows(drawing))
+    assert len(read["rows"]) == len(drawing.rows)
     assert read["board"] == "hostile"
 
 

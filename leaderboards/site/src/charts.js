@@ -26,29 +26,43 @@ function frame(look, about) {
   };
 }
 
-function bars(values, low, high) {
+function bars(values, low, high, width = 4) {
   if (!low.length) return undefined;
-  return { type: "data", symmetric: false, array: values.map((v, n) => high[n] - v), arrayminus: values.map((v, n) => v - low[n]), thickness: 1.4, width: 4 };
+  return { type: "data", symmetric: false, array: values.map((v, n) => high[n] - v), arrayminus: values.map((v, n) => v - low[n]), thickness: 1.4, width };
+}
+
+/** A thin line, named at its end, that nothing was measured of. */
+function guide(line, look) {
+  const last = line.x.length - 1;
+  return {
+    type: "scatter", x: line.x, y: line.y, mode: "lines+text", hoverinfo: "skip", showlegend: false, cliponaxis: false,
+    line: { width: 1, color: look.line }, text: line.x.map((_, n) => (n === last ? plain(line.name) : "")),
+    textposition: line.y[last] >= 1 ? "top center" : "top left", textfont: { size: 10, color: look.dim },
+  };
 }
 
 function trace(line, number, look) {
+  if (line.shape === "guide") return guide(line, look);
   const color = look.colors[number % look.colors.length]; // a faint line has the color of the next
   const points = line.shape === "points";
   return {
     type: "scatter", x: line.x, y: line.y, name: plain(line.name), opacity: line.shape === "faint" ? 0.35 : 1,
     mode: points ? "markers" : line.x.length > 40 || line.shape === "faint" ? "lines" : "lines+markers",
     line: { shape: line.shape === "steps" ? "hv" : "linear", width: line.shape === "faint" ? 1 : 2, color },
-    marker: { size: 8, color }, error_y: bars(line.y, line.low, line.high), showlegend: line.shape !== "faint",
+    marker: { size: 8, color }, error_y: bars(line.y, line.low, line.high, line.x_low.length ? 0 : 4),
+    error_x: bars(line.x, line.x_low, line.x_high, 0), showlegend: line.shape !== "faint",
     text: line.labels.length ? line.labels.map(plain) : undefined,
-    hovertemplate: (line.labels.length ? "%{text}<br>" : "") + "%{x}, %{y:.4~g}<extra>" + (points ? "" : plain(line.name)) + "</extra>",
+    hovertemplate: (line.labels.length ? "%{text}<br>" : "") + "%{x:.4~g}, %{y:.4~g}<extra>" + (points ? "" : plain(line.name)) + "</extra>",
   };
 }
 
 function lines(chart) {
   let number = -1;
-  const numbers = chart.lines.map((line, n) => (n && chart.lines[n - 1].shape === "faint" ? number : ++number));
+  const numbers = chart.lines.map((line, n) => line.shape === "guide" || n && chart.lines[n - 1].shape === "faint" ? number : ++number);
+  const whole = chart.square ? { range: [-0.02, 1.04] } : {};
   return look => [chart.lines.map((line, n) => trace(line, numbers[n], look)), frame(look, {
-    height: 360, xaxis: { title: { text: plain(chart.x) }, ...scale(chart) }, yaxis: { title: { text: plain(chart.y) } },
+    height: chart.square ? 560 : 360, legend: { orientation: "h", y: chart.square ? -0.16 : -0.3 }, xaxis: { title: { text: plain(chart.x) }, ...whole, ...scale(chart) },
+    yaxis: { title: { text: plain(chart.y) }, ...whole },
   })];
 }
 
@@ -116,7 +130,7 @@ export function charts(parent, list) {
     const section = make("section", parent, null, "chart");
     make("h2", section, chart.title);
     if (chart.about) make("p", section, chart.about, "dim");
-    plot(make("div", section, null, "plot"), lines(chart), chart.title);
+    plot(make("div", section, null, chart.square ? "plot square" : "plot"), lines(chart), chart.title);
     const details = make("details", section);
     make("summary", details, "The numbers of this chart");
     details.addEventListener("toggle", () => details.open && details.children.length < 2 && numbers(details, chart), { once: true });
@@ -132,11 +146,11 @@ function numbers(parent, chart) {
   const head = make("tr", make("thead", table));
   for (const title of ["line", chart.x, chart.y || "value", "interval"]) make("th", head, title).scope = "col";
   const body = make("tbody", table);
-  for (const line of chart.lines) {
+  for (const line of chart.lines.filter(line => line.shape !== "guide")) {
     line.x.forEach((x, n) => {
       const row = make("tr", body);
       make("th", row, line.labels[n] || line.name).scope = "row";
-      make("td", row, String(x), "number");
+      make("td", row, String(Number(x.toPrecision(6))), "number");
       make("td", row, line.y[n].toPrecision(4), "number");
       make("td", row, line.low.length ? "[" + line.low[n].toPrecision(4) + ", " + line.high[n].toPrecision(4) + "]" : "", "number");
     });

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness import registry
+from harness.commands.sites import Sources
 from harness.journal import Journal
-from results.record import Record, append
+from results.chain import Chain
+from results.record import Record, append, load
 from tests.harness.runs import Parrot, stored_run, sums
 from tests.records import HOSTILE, a_record
 
@@ -118,6 +121,18 @@ def hostile_records() -> list[Record]:
     ]
 
 
+def some_forecasts() -> list[Record]:
+    """Three forecasters with what a performance diagram is drawn of."""
+    told = {"far_ratio": ([1.0, 0.0, 0.0, 0.0], "lower"), "pod": ([1.0, 1.0, 1.0, 0.0], "higher")}
+    return [
+        a_record(
+            name, values, run=f"air-{name}", task="airquality/world", metric=metric, better=better
+        )
+        for name in ("persistence", "climatology", ATTACKS[1])
+        for metric, (values, better) in told.items()
+    ]
+
+
 def a_run(place: Path, record: Record, completions: Sequence[str] = ("0", "2", "7")) -> None:
     """A folder for the run of a record: rollouts, command, receipt."""
     folder, _ = stored_run(
@@ -151,7 +166,9 @@ def a_training(place: Path, run: str, recipe: str, pace: float) -> None:
         score = min(1.0, pace * step / 40)
         told: dict[str, Any] = {"step": step, "eval/pass@1": score}
         journal.append(told)
-        journal.append({"step": step + 1, "reward": score, "num_tokens": 100.0 * (step + 10)})
+        spent = {"spent/rollouts": 8.0 * (step + 1), "spent/seconds": 0.5 * (step + 1) * pace}
+        told = {"step": step + 1, "reward": score, "num_tokens": 100.0 * (step + 10)}
+        journal.append({**told, **spent})
     journal.close(compress=False)
 
 
@@ -161,7 +178,7 @@ def a_world(place: Path) -> Path:
     reported = a_record("text:paper", [1.0]).but(
         origin="reported", source="https://example.org/paper", run="", values=[]
     )
-    append([*records, *hostile_records(), reported], place / "records")
+    append([*records, *hostile_records(), *some_forecasts(), reported], place / "records")
     for record in records[:4]:
         if record.metric == "pass@1":
             a_run(place, record, [*ATTACKS, "0"])
@@ -169,3 +186,11 @@ def a_world(place: Path) -> Path:
         for seed in range(2):
             a_training(place, f"train-{recipe}-{seed}", recipe, pace + 0.1 * seed)
     return place
+
+
+def sources(place: Path) -> Sources:
+    """What a site of a results folder is made of, as `harness publish` reads it."""
+    links: dict[Path, Chain] = {}
+    records = load(place / "records", links=links)
+    boards = [registry.board(card.name) for card in registry.cards("boards")]
+    return Sources(boards, records, place, {path.stem: each.ends for path, each in links.items()})

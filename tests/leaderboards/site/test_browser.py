@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness import registry
 from harness.commands.sites import build_site
-from results.record import load
-from tests.leaderboards.site.small import a_world
+from tests.leaderboards.site.small import a_world, sources
 
 pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -41,8 +39,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = a_world(tmp_path_factory.mktemp("browsed"))
-    boards = [registry.board(card.name) for card in registry.cards("boards")]
-    build_site(boards, load(place / "records"), place, place / "site", dry_run=False)
+    build_site(sources(place), place / "site")
     return place / "site"
 
 
@@ -260,6 +257,22 @@ def test_charts_are_fetched_only_when_they_come_into_sight(reader: Reader):
     assert len([url for url in reader.asked if "plotly.js" in url]) == 1
 
 
+def test_a_board_of_forecasts_draws_its_performance_with_named_guides(reader: Reader):
+    page = reader.open("boards/airquality.html")
+    page.locator(".plot.square").first.scroll_into_view_if_needed()
+    page.locator(".plot.square[data-drawn]").first.wait_for()
+    told = page.locator(".plot.square").first.inner_text()
+    assert "CSI 0.4" in told
+    assert "bias 2" in told
+    assert "persistence" in told
+    page.get_by_text("The numbers of this chart").first.click()
+    rows = page.locator(".chart table tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 3  # guides are no numbers
+    assert page.evaluate("window.attacked") is None
+    reader.content()
+
+
 def test_a_page_from_the_disk_works_as_one_from_a_host(browser: Any, site: Path):
     for found in a_reader(browser, site.as_uri() + "/"):
         page = found.open("boards/mathqa.html#board.q=model-03")
@@ -301,7 +314,13 @@ def test_no_attack_runs(reader: Reader, site: Path):
     reader.content()
 
 
-PAGES = ["index.html", "boards/mathqa.html", "models/index.html", "recipes/index.html"]
+PAGES = [
+    "index.html",
+    "boards/mathqa.html",
+    "boards/airquality.html",
+    "models/index.html",
+    "recipes/index.html",
+]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

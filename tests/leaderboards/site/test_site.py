@@ -13,12 +13,11 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from harness import registry
 from harness.commands.sites import Built, build_site
 from leaderboards.site.building import HOUSE
 from leaderboards.site.pages import POLICY
 from results.record import Record, append, load
-from tests.leaderboards.site.small import ATTACKS, a_training, a_world, some_records
+from tests.leaderboards.site.small import ATTACKS, a_world, some_records, sources
 
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src"}
 
@@ -46,11 +45,7 @@ class Page(HTMLParser):
 
 
 def built(place: Path, folder: Path | None = None, **more: bool) -> Built:
-    boards = [registry.board(card.name) for card in registry.cards("boards")]
-    records = load(place / "records")
-    return build_site(
-        boards, records, place, folder or place / "site", dry_run=more.get("dry", False)
-    )
+    return build_site(sources(place), folder or place / "site", **more)
 
 
 @pytest.fixture(scope="module")
@@ -127,19 +122,6 @@ def test_building_again_writes_nothing(world: Path):
     assert again.unchanged > 300
 
 
-def test_a_build_from_memory_equals_a_fresh_one(tmp_path: Path):
-    records = some_records(8)
-    append(records[:-2], tmp_path / "records")
-    a_training(tmp_path, "train-grpo-0", "grpo", 1.0)
-    built(tmp_path)
-    append(records[-2:], tmp_path / "records")
-    second = built(tmp_path)
-    assert 0 < len(second.written) < 60
-    assert not [path for path in second.written if "arith" in path and path.startswith("tasks/")]
-    built(tmp_path, tmp_path / "fresh")
-    assert _files(tmp_path / "site") == _files(tmp_path / "fresh")
-
-
 def test_what_is_gone_is_taken_away_and_nothing_else(tmp_path: Path):
     append(some_records(3), tmp_path / "records")
     built(tmp_path)
@@ -153,15 +135,8 @@ def test_what_is_gone_is_taken_away_and_nothing_else(tmp_path: Path):
 
 def test_a_dry_run_writes_nothing(tmp_path: Path):
     append(some_records(2), tmp_path / "records")
-    assert built(tmp_path, dry=True).written
+    assert built(tmp_path, dry_run=True).written
     assert not (tmp_path / "site").exists()
-
-
-def test_a_damaged_memory_is_forgotten(tmp_path: Path):
-    append(some_records(2), tmp_path / "records")
-    whole = len(built(tmp_path).written)
-    (tmp_path / "site" / "build.json").write_text('{"files": [1')
-    assert len(built(tmp_path).written) == whole
 
 
 def test_without_records_there_is_a_site_that_says_so(tmp_path: Path):
@@ -231,14 +206,6 @@ def _handed(path: Path) -> dict[str, Any]:
 
 def _ranking(path: Path) -> dict[str, Any]:
     return _handed(path)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_the_bundle_is_that_of_its_sources():
