@@ -9,6 +9,8 @@ from functools import wraps
 from importlib import import_module
 from typing import Any
 
+from harness.commands import asked
+
 NAMES = (
     "eval",
     "train",
@@ -45,7 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
     _speak_utf8()
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
-    words = _spread(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    asked.remember(given)
+    words = _spread(given)
     if words[:1] == ["train"] and "--sweep" in words:
         words = ["sweep", *(word for word in words[1:] if word != "--sweep")]
     try:

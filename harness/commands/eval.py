@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +60,7 @@ def run(
 ) -> None:
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import boxing, screen
+    from harness.commands import asked, boxing, screen
     from harness.commands.evaluation import Question, carry_out
     from harness.commands.opening import ModelOptions
     from harness.models import Sampling
@@ -100,8 +99,7 @@ def run(
     if dry_run:
         screen.emit({**question.described(), "model": model, "options": options})
         return
-    command = ["harness", *sys.argv[1:]]
-    outcome = carry_out(question, model, options, command=command, name=name, fresh=fresh)
+    outcome = carry_out(question, model, options, command=asked.command(), name=name, fresh=fresh)
     if as_json:
         screen.emit({**outcome.report, "run": str(outcome.folder.path)})
     else:

@@ -132,10 +132,9 @@ def _carry_out(words: Sequence[str], out: str, said: str) -> Any:
         log = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for old, new in ((nothing, 0), (answer, 1), (log, 2)):
             os.dup2(old, new)
-        sys.argv = ["harness", *words]
         from harness.commands import main
 
-        main()
+        main(list(words))
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)

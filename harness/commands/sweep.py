@@ -132,15 +132,14 @@ def _placed(
 
 def _begun(sweep: Sweep) -> None:
     """Write down what was asked, with which code."""
-    import sys
-
     import msgspec
 
+    from harness.commands import asked
     from harness.environment import environment
     from harness.journal import write_whole
 
     table = {
-        "command": ["harness", *sys.argv[1:]],
+        "command": asked.command(),
         "words": list(sweep.words),
         "cells": [[cell.recipe, cell.task, cell.seed] for cell in sweep.cells],
         "environment": environment(),

@@ -97,7 +97,7 @@ def run(
 ) -> None:
     """Let a model learn a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import boxing, screen
+    from harness.commands import asked, boxing, screen
     from harness.commands.opening import ModelOptions
     from harness.errors import need
 
@@ -112,7 +112,7 @@ def run(
     if processes > 1 and "RANK" not in os.environ:
         from trainers.launch import launch
 
-        sys.exit(launch(processes, sys.argv[1:]))
+        sys.exit(launch(processes, asked.words()))
     with joined() as world:
         found = change(registry.recipe(recipe), settings or ())
         given = {"steps": steps, "temperature": temperature, "max_tokens": max_tokens}
@@ -163,9 +163,7 @@ def run(
                 screen.emit(job.described())
             return
         tested = training.Test(rollouts=test_rollouts, limit=test_limit) if test else None
-        report = training.carry_out(
-            job, tested, name, fresh=fresh, command=["harness", *sys.argv[1:]]
-        )
+        report = training.carry_out(job, tested, name, fresh=fresh, command=asked.command())
         if not world.first:
             return
         if as_json:

@@ -14,6 +14,7 @@ from harness.errors import BusyError, DataError, UnknownName, UsageError
 from harness.metrics import mean, pass_at
 from harness.models import Gold, Model
 from results.run import RunFolder
+from tests.command_line import command
 
 
 def verify(example: Example, completion: Completion) -> Verdict:
@@ -115,3 +116,10 @@ def test_a_task_without_examples_or_with_one_twice_is_an_error():
     twice = DOUBLES.but(examples=lambda split: [Example("a", {}, 1)] * 2)
     with pytest.raises(DataError, match="same id"):
         replace(QUESTION, task=twice).examples()
+
+
+def test_the_manifest_tells_the_command_that_was_given(tmp_path: Path):
+    words = ["eval", "mathqa/arith1", "-m", "gold", "--limit", "3", "-o", str(tmp_path)]
+    assert command(*words).code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert RunFolder(run).manifest["command"] == ["harness", *words]
