@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,11 @@ def test_a_verifier_that_hangs_is_stopped_and_named(tmp_path: Path):
         VERIFY,
         VERIFY + "    import re\n    re.fullmatch(r'(9+)+x', text[:64])\n",
     )
-    task, card = registry.task(str(path)), registry.card("tasks", str(path))
-    found = {f.law: f for f in task_contracts(task, card, few=2, patience=0.05)}
+    task = replace(registry.task(str(path)), patience=0.05)
+    found = {
+        f.law: f
+        for f in task_contracts(task, registry.card("tasks", str(path)), few=2, patience=0.05)
+    }
     assert not found["hostile outputs are judged"].ok
     assert "has not come back" in found["hostile outputs are judged"].note
 

@@ -10,7 +10,7 @@ from harness import registry
 from harness.models import Sampling
 from harness.types import Completion, Verdict
 
-COUNT, TOKENS = 50, 24
+COUNT, TOKENS = 50, 16
 
 
 @pytest.mark.slow
