@@ -14,7 +14,7 @@ from harness.types import Completion, Prompt, Rollout, Verdict
 from tests.vision_builders import KINDS, checkpoint, noise, shown
 from trainers.policies.text import TextPolicy
 from trainers.policies.vision import open_vision
-from trainers.text.chat import Unspeakable
+from trainers.unspeakable import Unspeakable
 from trainers.vision.pictures import FIRST, PLACE_BITS, pictures
 
 WIDE, HIGH, SQUARE = noise(90, 40, 1), noise(30, 80, 2), noise(64, 64, 3)

@@ -33,13 +33,13 @@ from harness.types import Completion, Prompt, Rollout
 from trainers.engine import Drawn, Engine, Job
 from trainers.policy import Extent, Live
 from trainers.text import load, weights
-from trainers.text.chat import Unspeakable
 from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
 from trainers.text.review import Reviewer, has_bare_head, packed_window
 from trainers.text.settings import TextSettings
 from trainers.text.sharding import Shards, gathered, spread
+from trainers.unspeakable import Unspeakable
 from trainers.world import ALONE, World
 
 if TYPE_CHECKING:

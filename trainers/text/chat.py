@@ -12,15 +12,12 @@ import numpy as np
 
 from harness.errors import ModelError
 from harness.types import Message, Prompt
+from trainers.unspeakable import Unspeakable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from trainers.vision.eye import Eye
-
-
-class Unspeakable(Exception):
-    """One prompt that this model cannot be asked; becomes a failed completion."""
 
 
 @dataclass(frozen=True)

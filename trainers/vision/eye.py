@@ -22,7 +22,7 @@ from torch import Tensor
 
 from harness.errors import need
 from harness.types import Message, Prompt
-from trainers.text.chat import Unspeakable
+from trainers.unspeakable import Unspeakable
 from trainers.vision.pictures import (
     FIRST,
     MOST_TOKENS,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.types import Prompt
-from trainers.text.chat import Unspeakable
+from trainers.unspeakable import Unspeakable
 
 PLACE_BITS = 16
 MOST_TOKENS = 1 << PLACE_BITS
