@@ -17,6 +17,7 @@ from tests.trainer_builders import a_run, digits, tiny
 from trainers.learner import Learner
 from trainers.losses import Clipped
 from trainers.policies.text import TextPolicy
+from trainers.policy import together
 from trainers.recipe import Recipe
 from trainers.recipes.grpo import RECIPE as GRPO
 from trainers.text.settings import LoRA, TextSettings
@@ -108,6 +109,18 @@ def test_long_texts_are_read_in_blocks_to_the_same_gradient(monkeypatch: pytest.
     """Blocks of a few queries each, some of one span alone."""
     policy, rollouts = learner_of("full")
     monkeypatch.setattr("trainers.text.tree.SCORES", 200)
+    assert distance(gradient(policy, rollouts, 10**6), textbook("full")) < 1e-5
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_what_prompts_begin_with_alike_is_read_once_to_the_same_gradient(
+    least: int, monkeypatch: pytest.MonkeyPatch
+):
+    policy, rollouts = learner_of("full")
+    extents = [policy.extent(rollout) for rollout in rollouts]
+    monkeypatch.setattr("trainers.text.branches.LEAST", least)
+    assert together(map(policy.extent, rollouts)) < together(extents)
+    monkeypatch.setattr("trainers.text.tree.SCORES", 400)
     assert distance(gradient(policy, rollouts, 10**6), textbook("full")) < 1e-5
 
 

@@ -33,6 +33,7 @@ from harness.types import Completion, Prompt, Rollout
 from trainers.engine import Drawn, Engine, Job
 from trainers.policy import Extent, Live
 from trainers.text import load, weights
+from trainers.text.branches import stretches
 from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
@@ -314,7 +315,10 @@ class TextPolicy:
         texts = layout([[self._said(*turn) for turn in rollout.turns]])
         if not self._reviewer.shares:
             return Extent(sum(len(text.ids) for text in texts))
-        heads: dict[Hashable, int] = {text.head: text.prompt for text in texts}
+        heads: dict[Hashable, int] = {}
+        for text in texts:
+            parts = self._reviewer.packing and self._reviewer.window
+            heads |= stretches(text.head) if parts else {text.head: text.prompt}
         return Extent(sum(len(text.tail) for text in texts), heads)
 
     def _said(self, prompt: Prompt, completion: Completion) -> Said:

@@ -1,9 +1,10 @@
 """Texts packed into one row: no padding between them, and what they share stands there once.
 
-A span is a text, or the part of it that follows what it shares with others: its parent. Attention
-goes from a span to its parent and to what stands before in the span itself, in blocks of spans that
-have one parent and nearly one length. The row's last place is always empty; what pads a block is
-read from there, and its gradient is 0 because nobody reads what becomes of it.
+A span is a text, or the part of it that follows what it shares with others: its parent, which may
+have a parent itself (see `branches.py`). Attention goes from a span to all that is above it and to
+what stands before in the span itself, in blocks of spans that have one parent and nearly one
+length. The row's last place is always empty; what pads a block is read from there, and its gradient
+is 0 because nobody reads what becomes of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from trainers.text.branches import branches
 from trainers.text.layout import Places, Text
 
 ROUND = 64
@@ -34,17 +36,18 @@ class Span:
     start: int
     length: int
     parent: int | None = None
-    """The number of the span that stands before this one, if any; it has no parent itself."""
+    """The number of the span that stands before this one, if any."""
 
 
 @dataclass(frozen=True)
 class Block:
     """Queries of B spans with one parent, and the keys that they see."""
 
-    parent: slice | None
+    above: Int[Tensor, " A"] | None
+    """Places of their parent, and of all that is above it."""
     queries: Int[Tensor, "B Q"]
     keys: Int[Tensor, "B L"]
-    """Query q sees its parent and the keys up to number `offset` + q."""
+    """Query q sees what is above and the keys up to number `offset` + q."""
     offset: int
 
 
@@ -76,26 +79,29 @@ def pack(
     sharing: bool = True,
     places: Places | None = None,
 ) -> Packed:
-    """One row of all texts; with `sharing` equal heads are one span."""
+    """One row of all texts; with `sharing` what their heads begin with alike stands there once."""
     ids: list[int] = []
     positions: list[Any] = []
     spans: list[Span] = []
-    heads: dict[tuple[int, ...], int] = {}
 
-    def put(tokens: Sequence[int], stand: Iterable[Any], parent: int | None) -> int:
-        spans.append(Span(len(ids), len(tokens), parent))
-        ids.extend(tokens)
-        positions.extend(stand)
+    def put(text: Sequence[int], first: int, last: int, parent: int | None) -> int:
+        stand = range(len(text)) if places is None else places(text).T.tolist()
+        spans.append(Span(len(ids), last - first, parent))
+        ids.extend(text[first:last])
+        positions.extend(stand[first:last])
         return len(spans) - 1
 
+    if sharing:
+        grown, ends = branches(text.head for text in texts)
+        for branch in grown:
+            put(branch.text, branch.first, branch.last, branch.parent)
+        heads = [ends[text.head] for text in texts]
+    else:
+        heads = [put(text.head, 0, text.prompt, None) for text in texts]
     steps: list[int] = []
-    for text in texts:
-        stand = range(len(text.ids)) if places is None else places(text.ids).T.tolist()
-        head = heads.get(text.head) if sharing else None
-        if head is None:
-            head = heads[text.head] = put(text.head, stand[: text.prompt], None)
+    for text, head in zip(texts, heads, strict=True):
         before = spans[head]
-        tail = spans[put(text.tail, stand[text.prompt : -1], head)]
+        tail = spans[put(text.ids, text.prompt, len(text.ids) - 1, head)]
         for place in text.places:
             inside = place - 1 - text.prompt
             last = before.start + before.length - 1
@@ -117,10 +123,21 @@ def blocks(spans: Sequence[Span], places: int, device: torch.device) -> Iterable
         if span.length:
             families.setdefault(span.parent, []).append(span)
     for parent, members in families.items():
-        above = None if parent is None else spans[parent]
-        stands = None if above is None else slice(above.start, above.start + above.length)
-        for alike in _alike(members, 0 if above is None else above.length):
-            yield from _parts(alike, stands, places, device)
+        above = _above(parent, spans, device)
+        for alike in _alike(members, 0 if above is None else len(above)):
+            yield from _parts(alike, above, places, device)
+
+
+def _above(
+    parent: int | None, spans: Sequence[Span], device: torch.device
+) -> Int[Tensor, " A"] | None:
+    """The places of a span and of all above it, in the order in which they are read."""
+    found: list[Tensor] = []
+    while parent is not None:
+        span = spans[parent]
+        found.append(torch.arange(span.start, span.start + span.length, device=device))
+        parent = span.parent
+    return torch.cat(found[::-1]) if found else None
 
 
 def _alike(members: Sequence[Span], above: int) -> Iterable[list[Span]]:
@@ -138,16 +155,16 @@ def _alike(members: Sequence[Span], above: int) -> Iterable[list[Span]]:
 
 
 def _parts(
-    spans: Sequence[Span], parent: slice | None, places: int, device: torch.device
+    spans: Sequence[Span], above: Int[Tensor, " A"] | None, places: int, device: torch.device
 ) -> Iterable[Block]:
     """One block, or several of some queries each where a single text is long."""
     width = -(-max(span.length for span in spans) // STEP) * STEP
-    above = 0 if parent is None else parent.stop - parent.start
-    part = max(STEP, SCORES // (len(spans) * (above + width)) // STEP * STEP)
+    seen = width + (0 if above is None else len(above))
+    part = max(STEP, SCORES // (len(spans) * seen) // STEP * STEP)
     starts = torch.tensor([[span.start] for span in spans])
     lengths = torch.tensor([[span.length] for span in spans])
     column = torch.arange(width)[None]
     index = torch.where(column < lengths, starts + column, places - 1).to(device)
     for first in range(0, width, part):
         last = min(first + part, width)
-        yield Block(parent, index[:, first:last], index[:, :last], first)
+        yield Block(above, index[:, first:last], index[:, :last], first)

@@ -1,9 +1,9 @@
 """Attention over a packed row (see `tree.py`), keeping nothing but queries, keys and values.
 
-    w = softmax(scale q [k_parent | k_own]')        out = w [v_parent | v_own]
+    w = softmax(scale q [k_above | k_own]')        out = w [v_above | v_own]
 
-The parent's keys are read once for all spans that share it, and never copied. The backward pass
-makes the weights again. Heads that share keys stand side by side as queries of one head.
+The keys above are read once for all spans that share them. The backward pass makes the weights
+again, and adds up in float32 what the many readers of a key ask of it. Heads that share keys stand side by side as queries of one head.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class _Attended(torch.autograd.Function):
         (by_mixed,) = gradients
         query, key, value = ctx.saved_tensors
         to_query = torch.zeros_like(query)
-        to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
+        to_key, to_value = (torch.zeros_like(x, dtype=torch.float32) for x in (key, value))
         for block in ctx.tree.blocks:
             inside = _Inside(block, query, key, value, ctx.scale)
             inside.back(by_mixed, to_query, to_key, to_value)
-        return to_query, to_key, to_value, None, None
+        return to_query, to_key.to(key.dtype), to_value.to(value.dtype), None, None
 
 
 class _Inside:
@@ -69,9 +69,9 @@ class _Inside:
         self.q = self._heads(query) * scale
         self.k, self.v = self._keys(key), self._keys(value)
         self.above_k = self.above_v = None
-        if block.parent is not None:
-            self.above_k = key[block.parent].transpose(0, 1)
-            self.above_v = value[block.parent].transpose(0, 1)
+        if block.above is not None:
+            self.above_k = key.index_select(0, block.above).transpose(0, 1)
+            self.above_v = value.index_select(0, block.above).transpose(0, 1)
 
     def _heads(self, x: Tensor) -> Float[Tensor, "KB GQ D"]:
         """Of each query place, heads side by side."""
@@ -94,7 +94,7 @@ class _Inside:
         return x.view(self.groups, -1, x.shape[-1])
 
     def weights(self) -> Float[Tensor, "KB GQ S"]:
-        """How much each query takes of what it sees; the parent's places first."""
+        """How much each query takes of what it sees; what is above first."""
         own = self.q @ self.k.transpose(1, 2)
         hidden = torch.ones(self.wide, self.long, dtype=torch.bool, device=own.device)
         hidden = hidden.triu(self.block.offset + 1)
@@ -139,7 +139,8 @@ class _Inside:
     def _add_keys(self, to: Tensor, x: Float[Tensor, "KB L D"]) -> None:
         apart = x.view(self.groups, self.rows, self.long, self.size).permute(1, 2, 0, 3)
         flat = apart.reshape(-1, self.groups, self.size)
-        to.index_add_(0, self.block.keys.flatten(), flat)
+        to.index_add_(0, self.block.keys.flatten(), flat.to(to.dtype))
 
     def _add_above(self, to: Tensor, x: Float[Tensor, "K A D"]) -> None:
-        to[self.block.parent] += x.transpose(0, 1)
+        if self.block.above is not None:
+            to.index_add_(0, self.block.above, x.transpose(0, 1).to(to.dtype))
