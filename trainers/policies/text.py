@@ -14,7 +14,7 @@ Limits   `review` gives the full distribution at the temperature drawn at: with 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +33,6 @@ from harness.types import Completion, Prompt, Rollout
 from trainers.engine import Drawn, Engine, Job
 from trainers.policy import Extent, Live
 from trainers.text import load, weights
-from trainers.text.branches import stretches
 from trainers.text.engine import TorchEngine
 from trainers.text.layout import Said, layout
 from trainers.text.pieces import Stop, cut, pieces, text
@@ -312,14 +311,7 @@ class TextPolicy:
 
     def extent(self, rollout: Rollout) -> Extent:
         """Positions of a review of this rollout; what it begins with is shared."""
-        texts = layout([[self._said(*turn) for turn in rollout.turns]])
-        if not self._reviewer.shares:
-            return Extent(sum(len(text.ids) for text in texts))
-        heads: dict[Hashable, int] = {}
-        for text in texts:
-            parts = self._reviewer.packing and self._reviewer.window
-            heads |= stretches(text.head) if parts else {text.head: text.prompt}
-        return Extent(sum(len(text.tail) for text in texts), heads)
+        return self._reviewer.extent(layout([[self._said(*turn) for turn in rollout.turns]]))
 
     def _said(self, prompt: Prompt, completion: Completion) -> Said:
         """A turn as tokens. The prompt is written anew where its messages or hints changed."""

@@ -1,7 +1,8 @@
 """Review: the log-probability of steps that were taken, with gradient, and little wasted.
 
-Texts are packed into one row without padding, and the prompt that the rollouts of a group share is
-computed once, forward and backward (see `tree.py`). The head runs over steps alone (see `head.py`).
+Texts are packed into one row without padding, and what several begin with (the prompt of a group,
+the worked examples of all prompts) is computed once, forward and backward (see `tree.py`). The head
+runs over steps alone (see `head.py`).
 Models whose attention a packed row cannot describe read padded texts, with the keys and values of a
 shared prompt computed once where they are all that the model remembers.
 """
@@ -9,7 +10,7 @@ shared prompt computed once where they are all that the model remembers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +22,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trainers.policy import Live
+from trainers.policy import Extent, Live
 from trainers.text.attention import NAME
+from trainers.text.branches import stretches
 from trainers.text.cache import is_plain, prefill_cache, repeat
 from trainers.text.decode import left_padded, placed, right_padded
 from trainers.text.half import HALF, HalfProducts
@@ -121,11 +123,15 @@ class Reviewer:
             return self._read_shared(texts)
         return self._read_whole(texts, self._decoder)
 
-    @property
-    def shares(self) -> bool:
-        """Whether what texts begin with is read once for all that begin alike."""
-        padded = not self.packing or not self.window
-        return self.sharing and self.bare_head and (self._cached or not padded)
+    def extent(self, texts: Sequence[Text]) -> Extent:
+        """Positions of a review of a rollout's texts; what several begin with is read once."""
+        packs = self.packing and self.window > 0
+        if not (self.sharing and self.bare_head and (self._cached or packs)):
+            return Extent(sum(len(text.ids) for text in texts))
+        shared: dict[Hashable, int] = {}
+        for each in texts:
+            shared |= stretches(each.head) if packs else {each.head: each.prompt}
+        return Extent(sum(len(each.tail) for each in texts), shared)
 
     @property
     def _cached(self) -> bool:

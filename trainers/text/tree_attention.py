@@ -3,7 +3,8 @@
     w = softmax(scale q [k_above | k_own]')        out = w [v_above | v_own]
 
 The keys above are read once for all spans that share them. The backward pass makes the weights
-again, and adds up in float32 what the many readers of a key ask of it. Heads that share keys stand side by side as queries of one head.
+again, and adds up in float32 what the many readers of a key ask of it. Heads that share keys stand
+side by side as queries of one head.
 """
 
 from __future__ import annotations
