@@ -2,9 +2,9 @@
 
 Texts are packed into one row without padding, and what several begin with (the prompt of a group,
 the worked examples of all prompts) is computed once, forward and backward (see `tree.py`). The head
-runs over steps alone (see `head.py`).
-Models whose attention a packed row cannot describe read padded texts, with the keys and values of a
-shared prompt computed once where they are all that the model remembers.
+runs over steps alone (see `head.py`). Models whose attention a packed row cannot describe read
+padded texts, with the keys and values of a shared prompt computed once where they are all that the
+model remembers.
 """
 
 from __future__ import annotations
