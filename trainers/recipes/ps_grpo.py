@@ -13,10 +13,14 @@ Paper    Improving Consistency in Retrieval-Augmented Systems with Group Similar
          arXiv 2510.04392.
 Limits   Read from notes on the paper; no code is public. alpha, gamma and beta are not told there:
          1, 1 and 0.04 here. Without gamma (--set rewards.WeighScores.scores={}) no label is
-         needed, and a wrong answer of the majority is learned as well as a right one. The paper's
-         best similarity is BLEU-2, one way, here over texts as they were read, where orders that a
-         text is too short for are left out; for answers of one word take token_f1. Where examples
-         are no sets it is grpo with KL.
+         needed, and a wrong answer of the majority is learned as well as a right one. With gamma it
+         is so too while hardly any attempt is right, as where a form has to be found first: let
+         agreement pay later, from the eleventh step by
+         --set "rewards.PayAgreement.weight=Stairs(0,0.5,10,0.5)". Where all phrasings are shown
+         what they need, being right is agreeing, and grpo does as well. The paper's best similarity
+         is BLEU-2, one way, here over texts as they were read, where orders that a text is too
+         short for are left out; for answers of one word take token_f1. Where examples are no sets
+         it is grpo with KL.
 """
 
 from __future__ import annotations
