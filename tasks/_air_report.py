@@ -7,9 +7,9 @@ the reference forecasts need. Skill is (S - S_ref) / (1 - S_ref) of the Heidke s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from tasks._air_judging import alarmed
 from tasks._air_models import RULES
 
 Floats = NDArray[np.float64]
+Key = TypeVar("Key", int, str)
 SHOWN = ("pss", "pod", "far_ratio", "pofd", "csi", "f1", "bias", "ets", "hss", "sedi", "base_rate")
 
 
@@ -48,10 +49,7 @@ class Cases:
         for line in lines:
             scores = line["verdict"]["scores"]
             if f"class@{LEADS[0]}h" not in scores:
-                raise UsageError(
-                    "this run is not one of airquality's stations: its verdicts name no classes. "
-                    "Of fields, the table of `harness eval` has every score at every lead"
-                )
+                raise UsageError("this run is none of airquality: its verdicts name no classes")
             found._add(line, scores)
         if not found.lead:
             raise UsageError("this run holds no pair of a forecast and an observation")
@@ -81,24 +79,18 @@ class Cases:
         alarms = [alarmed(said[n], self.seen[n], self.event) for n in kept]
         return Counts.of(alarms, [self.seen[n] >= self.event for n in kept])
 
-    def groups(self, by: Callable[[int], Any]) -> dict[Any, list[int]]:
-        """Pairs by what `by` says of each."""
-        found: dict[Any, list[int]] = defaultdict(list)
-        for n in range(len(self.lead)):
-            found[by(n)].append(n)
-        return dict(sorted(found.items()))
-
-    def by_lead(self) -> dict[Any, list[int]]:
+    def by_lead(self) -> dict[int, list[int]]:
         """Pairs by lead in hours."""
-        return self.groups(lambda n: self.lead[n])
+        return grouped(self.lead)
 
-    def by_station(self) -> dict[Any, list[int]]:
+    def by_station(self) -> dict[str, list[int]]:
         """Pairs by station."""
-        return self.groups(lambda n: self.station[n])
+        return grouped(self.station)
 
-    def by_month(self) -> dict[Any, list[int]]:
-        """Pairs by the calendar month of the target day."""
-        return self.groups(lambda n: str(self.target(n))[5:7])
+    def groups(self) -> dict[str, dict[Any, list[int]]]:
+        """Pairs by lead, by station, and by the calendar month of the target day."""
+        months = [str(self.target(n))[5:7] for n in range(len(self.lead))]
+        return {"lead": self.by_lead(), "station": self.by_station(), "month": grouped(months)}
 
     def target(self, n: int) -> np.datetime64:
         """The day that a pair is about."""
@@ -123,6 +115,14 @@ class Cases:
             for members in cases.values()
         ]
         return reliability(chance, [self.seen[m[0]] >= self.event for m in cases.values()])
+
+
+def grouped(keys: Sequence[Key]) -> dict[Key, list[int]]:
+    """The places of each key, smallest key first."""
+    found: dict[Key, list[int]] = defaultdict(list[int])
+    for place, key in enumerate(keys):
+        found[key].append(place)
+    return dict(sorted(found.items()))
 
 
 def _references(content: Mapping[str, Any], pollutant: str) -> dict[str, list[int]]:

@@ -1,7 +1,13 @@
-"""`harness forecasts`: a run of forecasts by lead, station and month, with skill and pictures."""
+"""`harness forecasts`: a run of forecasts by lead, station and month, with skill and pictures.
+
+Of fields there are leads and months, cells are what is counted, and references are runs of their
+own (`--model persistence`), to be compared by `harness compare`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from leaderboards.diagrams import Reliable
     from results.run import RunFolder
+    from tasks._air_report import Cases
 
 Flag = typer.Option
 FAMILY = "airquality"
@@ -34,13 +41,10 @@ def run(
     folder = find_run(place, output)
     asks = folder.manifest.get("asks", {})
     journal = folder.rollouts
-    cases = Cases.of(journal.read(), asks.get("settings", {}))
-    tables = {
-        "lead": scores_by(cases, cases.by_lead()),
-        "station": scores_by(cases, cases.by_station()),
-        "month": scores_by(cases, cases.by_month()),
-    }
-    skill = {lead: cases.skill(rows) for lead, rows in cases.by_lead().items()}
+    cases = cases_of(journal.read(), asks.get("settings", {}))
+    tables = {name: scores_by(cases, groups) for name, groups in cases.groups().items()}
+    stations = isinstance(cases, Cases)
+    skill = {n: cases.skill(rows) for n, rows in cases.by_lead().items()} if stations else {}
     written = draw(cases, folder.path.name, pictures) if pictures is not None else []
     if as_json:
         screen.emit({"run": folder.path.name, **tables, "skill": skill, "files": written})
@@ -49,7 +53,7 @@ def run(
         columns = [c for c in next(iter(table.values())) if c in SHOWN]
         rows = [[str(key), *(_shown(row[c]) for c in columns)] for key, row in table.items()]
         screen.table(f"{folder.path.name}, by {name}", [name, *columns], rows)
-    references = [*next(iter(skill.values()))]
+    references = [*next(iter(skill.values()), ())]
     if references:
         rows = [[str(key), *(_shown(each[r]) for r in references)] for key, each in skill.items()]
         screen.table("skill (Heidke) against", ["lead", *references], rows)
@@ -59,6 +63,19 @@ def run(
         screen.say(f"{journal.damaged} lines of {journal.path} could not be read")
     for path in written:
         print(f"wrote {path}")
+
+
+def cases_of(lines: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Any:
+    """Pairs of stations or of fields, as the first line is; UsageError where it is neither."""
+    from tasks._air_grid_report import FieldCases
+    from tasks._air_report import Cases
+
+    rest = iter(lines)
+    first = list(islice(rest, 1))
+    every = chain(first, rest)
+    if first and FieldCases.told(first[0]):
+        return FieldCases.of(every)
+    return Cases.of(every, settings)
 
 
 def scores_by(cases: Any, groups: dict[Any, list[int]]) -> dict[str, dict[str, float]]:
@@ -95,24 +112,34 @@ def reliable(folder: RunFolder) -> Reliable | None:
 
 
 def draw(cases: Any, name: str, folder: Path) -> list[str]:
-    """Performance and reliability by lead, and each station's first lead with its alarms."""
-    import numpy as np
-
+    """Performance by lead; of stations reliability, and each one's first lead with its alarms."""
     from harness.verification import far_ratio, pod
     from leaderboards import forecast_pictures as pictures
-    from tasks._air_cases import EDGES
+    from tasks._air_report import Cases
 
-    leads: dict[int, list[int]] = cases.by_lead()
+    leads: dict[int, list[int]] = cases.groups()["lead"]
     tables = {lead: cases.table(rows) for lead, rows in leads.items()}
     points = [
         pictures.Operating(f"{lead} h", [1 - float(far_ratio(t))], [float(pod(t))])
         for lead, t in tables.items()
     ]
     written = pictures.performance(points, folder / "performance", name)
-    found = {f"{lead} h": cases.reliability(rows) for lead, rows in leads.items()}
-    written += pictures.reliability_diagram(found, folder / "reliability", name)
-    first = min(leads)
-    edge: float = EDGES[cases.pollutant][int(cases.event) - 1]
+    if isinstance(cases, Cases):
+        found = {f"{lead} h": cases.reliability(rows) for lead, rows in leads.items()}
+        written += pictures.reliability_diagram(found, folder / "reliability", name)
+        written += _alarms(cases, folder)
+    return list(map(str, written))
+
+
+def _alarms(cases: Cases, folder: Path) -> list[Path]:
+    import numpy as np
+
+    from leaderboards import forecast_pictures as pictures
+    from tasks._air_cases import EDGES
+
+    written: list[Path] = []
+    first = min(cases.lead)
+    edge = EDGES[cases.pollutant][cases.event - 1]
     for station, rows in cases.by_station().items():
         shown = sorted((n for n in rows if cases.lead[n] == first), key=cases.target)
         if not shown or min(cases.observed[n] for n in shown) < 0:
@@ -126,7 +153,7 @@ def draw(cases: Any, name: str, folder: Path) -> list[str]:
             edge,
             folder / f"alarms-{station}",
         )
-    return list(map(str, written))
+    return written
 
 
 def _shown(value: float) -> str:
