@@ -33,7 +33,7 @@ class Workload:
     prompts: int
     rollouts: int
     sentences: int
-    """Of context before each question: they make a prompt long."""
+    """Of context, the same before each question: they make a prompt long."""
     shortest: int
     longest: int
     """Of an answer, in tokens; rows of a group lie evenly between."""
@@ -58,6 +58,7 @@ WORKLOADS = {
         Workload("short", 2, 8, 0, 32, 32),
         Workload("long", 2, 8, 36, 32, 32),
         Workload("ragged", 2, 8, 0, 8, 256),
+        Workload("alike", 8, 4, 22, 32, 32),
         *(Workload(f"linear{n}", n // 8, 8, 0, 32, 32) for n in (16, 64, 256, 512)),
     )
 }
