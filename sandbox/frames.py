@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 HEAD = struct.Struct(">I")
@@ -77,34 +78,25 @@ def body(descriptor: int, largest: int = LARGEST) -> bytes:
     return _exactly(descriptor, length(head, largest))
 
 
-class Reader:
-    """Reads the bodies of frames, as many at once as lie ready."""
+def bodies(descriptor: int, largest: int = LARGEST) -> Iterator[bytes]:
+    """The bodies of frames until the stream ends, read as many at once as lie ready.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._held = descriptor, b""
-
-    def body(self, largest: int = LARGEST) -> bytes:
-        """The next one, blocking; EOFError where the stream ended before it."""
-        self._hold(HEAD.size)
-        end = HEAD.size + length(self._held[: HEAD.size], largest)
-        self._hold(end)
-        body, self._held = self._held[HEAD.size : end], self._held[end:]
-        return body
-
-    def _hold(self, size: int) -> None:
-        """Read until so many bytes are there."""
-        if len(self._held) >= size:
-            return
-        parts, left = [self._held], size - len(self._held)
-        while left > 0:
-            part = os.read(self._descriptor, min(max(AHEAD, left), 1 << 20))
-            if not part and not any(parts):
-                raise EOFError
+    BadFrame if it ends inside one.
+    """
+    held, read, size_of = b"", os.read, int.from_bytes
+    while True:
+        while len(held) < 4 or len(held) < 4 + size_of(held[:4], "big"):
+            missing = 4 + length(held[:4], largest) - len(held) if len(held) >= 4 else 4
+            large = missing > AHEAD
+            part = _exactly(descriptor, missing) if large else read(descriptor, AHEAD)
             if not part:
-                raise BadFrame(f"the stream ended {left} bytes before the frame did")
-            parts.append(part)
-            left -= len(part)
-        self._held = b"".join(parts)
+                if held:
+                    raise BadFrame(f"the stream ended {missing} bytes before the frame did")
+                return
+            held += part
+        end = 4 + size_of(held[:4], "big")
+        yield held[4:end]
+        held = held[end:]
 
 
 def _exactly(descriptor: int, size: int) -> bytes:

@@ -145,23 +145,35 @@ class Worker:
             self._wire.write(frames.pack(job))
         except OSError as error:
             raise Broken(f"the box is gone: {error}") from None
-        seconds = 2 * program.limits.clock + GRACE  # a test may be run twice
-        for index in range(first, len(program.tests)):
+        index, over = first, False
+        for told in self._told(2 * program.limits.clock + GRACE):  # a test may be run twice
+            if over:
+                raise Broken("more results than tests")
+            run = self._run_of(told, index)
+            yield run
+            index += 1
+            over = index == len(program.tests) or (run.status != "OK" and program.stop_at_fault)
+        if not over:
+            raise Broken("fewer results than tests")
+
+    def _told(self, seconds: float) -> Iterator[Any]:
+        """The results of a job as the box tells them, several in a frame, up to its end."""
+        while True:
             said = self._frame(seconds)
+            told: Any = said.get("runs")
+            if not isinstance(told, list):
+                raise Broken("a frame without results")
+            yield from cast("list[Any]", told)
             if "fault" in said:
                 raise Broken(str(said["fault"])[:1000])
-            run = self._run_of(said, index)
-            yield run
-            if run.status != "OK" and program.stop_at_fault:
-                break
-        if self._frame(seconds) != {"end": True}:
-            raise Broken("more results than tests")
+            if said.get("end") is True:
+                return
 
     def close(self) -> None:
         """End the box."""
         self._wire.close()
 
-    def _run_of(self, said: dict[str, Any], index: int) -> Run:
+    def _run_of(self, said: Any, index: int) -> Run:
         try:
             return run_of(said, index)
         except BadReply as error:
@@ -196,12 +208,15 @@ def zygote_argv(python: str = sys.executable, house: str = str(HOUSE)) -> list[s
 
     `house` is the folder that holds the package `sandbox`; it leaves the path once all is imported.
     What `threading` and `random` would do in each fork is for forks of many threads, and left out:
-    it takes a third of a millisecond, and a program's start seeds the random numbers.
+    it takes a third of a millisecond, and a program's start seeds the random numbers. Room for the
+    interpreter's objects is made first, so that all lie side by side, with no library between.
     """
     start = (
+        "room = [bytes(479) for _ in range(12_000)][::500]; "
         f"import os, sys; sys.path.insert(0, {house!r}); register = os.register_at_fork; "
         "os.register_at_fork = lambda **_: None; from sandbox.inside import boot; "
-        "os.register_at_fork = register; del sys.path[0], register; boot.main()"
+        "os.register_at_fork = register; boot.room = room; del sys.path[0], register, room; "
+        "boot.main()"
     )
     return [python, "-S", "-s", "-P", "-B", "-c", start]
 

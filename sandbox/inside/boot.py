@@ -9,15 +9,16 @@ The answer is {"ready": {"layers": {name: "on" or why not}, "interpreter": ..., 
 
 from __future__ import annotations
 
-import gc
+import functools
 import importlib
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from sandbox import frames
-from sandbox.inside import jobs, runner, state, zygote
+from sandbox.inside import birth, jobs, pages, zygote
 from sandbox.layers import landlock, libc, namespaces, seccomp, view
 
 WARM = (
@@ -25,6 +26,8 @@ WARM = (
     "operator io json typing decimal fractions threading enum abc contextlib time numbers"
 ).split()
 """What programs of contests import; a program finds it loaded."""
+room: list[bytes] = []
+"""What keeps the memory that was set aside for objects: see `worker.zygote_argv`."""
 NAMESPACES = ("user", "mount", "net", "ipc", "uts", "pid")
 
 
@@ -34,8 +37,12 @@ def main() -> None:
     plan = frames.receive(inbound)
     off = set(plan.get("off", ()))
     layers: dict[str, str] = {}
+    pages.merge()  # the kernel merges none that a fork has shared
+    pages.enlarge_text()
     inside = _namespaces(off, layers)  # before a package starts a thread, which would forbid it
     loaded = _import_all(plan)
+    pages.merge()
+    stretches = pages.stretches()
     seen = view.of_this_process(plan.get("paths", ()))
     pids = namespaces.OwnPids() if inside else None
     if inside and layers["pivot_root"] == "on":
@@ -44,16 +51,12 @@ def main() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     os.dup2(0, 2)
     keeper_pid = os.getpid()
-    state.remember()
-    runner.rehearse()
-    gc.collect()
-    gc.freeze()  # the collector of a program then leaves the pages that it shares alone
     child = os.fork()
     if child == 0:
         ours.close()
         os.close(inbound)
         os.close(outbound)
-        zygote.serve(theirs, settings, pids, keeper_pid)
+        zygote.serve(theirs, settings, pids, keeper_pid, stretches)
     theirs.close()
     told = {"layers": layers, "interpreter": _interpreter(), "modules": loaded}
     frames.send(outbound, {"ready": told})
@@ -114,10 +117,11 @@ def _namespaces(off: set[str], layers: dict[str, str]) -> bool:
 
 def _close_off(
     seen: view.View, off: set[str], layers: dict[str, str], inside: bool
-) -> zygote.Settings:
+) -> birth.Settings:
     """The layers of keeper and zygote; and what each program puts up for itself."""
     abi = 0
     drop: libc.Prepared | None = None
+    calls: list[Callable[[], object]] = [birth.DIE_WITH_PARENT.call]
 
     def restrict() -> None:
         nonlocal abi
@@ -139,22 +143,20 @@ def _close_off(
         else:
             _try(layers, name, act)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
-    calls: seccomp.Program | None = None
+    if drop is not None and layers["capabilities"] == "on":
+        calls.append(drop.call)
+    if abi and not inside:
+        # a program in a pid namespace of its own sees nobody whom it could signal
+        calls.append(functools.partial(landlock.isolate, abi))
     layers["seccomp"] = "switched off"
     if "seccomp" not in off:
         try:
-            calls = seccomp.Program()
+            calls.append(seccomp.Program().install.call)
             layers["seccomp"] = "on"
         except KeyError:
             layers["seccomp"] = f"no table of system calls for {libc.MACHINE}"
     layers["rlimits"] = "switched off" if "rlimits" in off else "on"
-    return zygote.Settings(
-        rlimits=layers["rlimits"] == "on",
-        drop_capabilities=drop if layers["capabilities"] == "on" else None,
-        # a program in a pid namespace of its own sees nobody whom it could signal
-        abi=0 if inside else abi,
-        seccomp=calls,
-    )
+    return birth.Settings(layers["rlimits"] == "on", tuple(calls))
 
 
 def _try(layers: dict[str, str], name: str, act: Any) -> None:

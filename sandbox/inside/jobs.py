@@ -30,17 +30,19 @@ def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     while True:
         try:
             job = frames.receive(inbound)
-            told, since = bytearray(), time.monotonic()
+            told: list[dict[str, Any]] = []
+            size, since = 0, time.monotonic()
             try:
                 for index, seen in _tests(keeper, job):
-                    told += frames.pack(seen.frame(index))
-                    if time.monotonic() - since > HELD_BACK or len(told) > LARGE:
-                        frames.write(outbound, told)
-                        told, since = bytearray(), time.monotonic()
-                told += frames.pack({"end": True})
+                    told.append(seen.told(index))
+                    size += seen.size
+                    if size > LARGE or time.monotonic() - since > HELD_BACK:
+                        frames.send(outbound, {"runs": told})
+                        told, size, since = [], 0, time.monotonic()
+                end = {"runs": told, "end": True}
             except Fault as fault:
-                told += frames.pack({"fault": str(fault)})
-            frames.write(outbound, told)
+                end = {"runs": told, "fault": str(fault)}
+            frames.send(outbound, end)
         except (EOFError, OSError, frames.BadFrame, Lost):
             os._exit(0)
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from sandbox import frames
 from sandbox.inside import runner
-from sandbox.inside.zygote import ASKED, GONE, PID
+from sandbox.inside.birth import ASKED
+from sandbox.inside.zygote import GONE, PID
 
 TICK = 0.25
 """Seconds between looks at the clocks, at most."""
@@ -59,6 +60,8 @@ class Child:
         for each in (*self.outs, self.err):
             os.set_blocking(each, False)
         self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
+        self.waited_for = True
+        """Something may have come on the error output since it was read."""
         self.greeted = False
         self.usage: Usage | None = None
         self.assigned = 0.0
@@ -81,7 +84,7 @@ class Child:
         self.open = set(self.polls)
         for each in (self.err, self.control.fileno(), self.ended):
             self._observe(each)
-        self._unsent += _texts(job, self.kind.slots)
+        self._unsent += runner.texts(job["prefix"], job["source"], self.kind.slots)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
         """Fill a slot's input, and let it have the test, which is run when its turn comes."""
@@ -108,11 +111,16 @@ class Child:
 
     def turn(self, slot: int = 0) -> None:
         """From now on the test of this slot is watched."""
-        if slot != self.slot:
-            self._ignore(self.outs[self.slot])
-            self.slot = slot
-            self._observe(self.outs[slot])
+        self.slot = slot
         self.stdout, self.stderr = bytearray(), bytearray()
+
+    def observe_output(self) -> None:
+        """Be woken by what the test of this slot prints."""
+        output = self.outs[self.slot]
+        if output not in self._watched:
+            for each in self.outs:
+                self._ignore(each)
+            self._observe(output)
 
     def _observe(self, descriptor: int) -> None:
         if descriptor in self.open:
@@ -137,11 +145,20 @@ class Child:
 
     def read_all(self) -> None:
         """What lies in the pipes now."""
+        self.read_output()
+        self.read_errors()
+
+    def read_output(self) -> None:
+        """What the test of this slot has printed."""
         while len(self.stdout) <= self.limits["stdout"]:
             part = self._read(self.outs[self.slot])
             self.stdout += part
             if len(part) < CHUNK:  # the pipe is empty
                 break
+
+    def read_errors(self) -> None:
+        """What has come on the error output, of which the tail is kept."""
+        self.waited_for = False
         kept = self.limits["stderr"]
         for _ in range(64):  # an endless writer must not hold us here
             part = self._read(self.err)
@@ -222,13 +239,6 @@ class Child:
             self.control.close()
 
 
-def _texts(job: dict[str, Any], slots: int) -> bytes:
-    """Slots, prefix and source in one frame; not JSON, whose parser a program would load."""
-    prefix, source = (job[key].encode("utf-8", "surrogatepass") for key in ("prefix", "source"))
-    body = b"".join((b"%c" % (ord("0") + slots), frames.HEAD.pack(len(prefix)), prefix, source))
-    return frames.HEAD.pack(len(body)) + body
-
-
 def _limits(job: dict[str, Any]) -> bytes:
     """What the zygote needs to know; the kernel's CPU limit is the last resort, for all tests."""
     limits = job["limits"]
@@ -295,6 +305,10 @@ class Keeper:
         what it printed waits in the pipe.
         """
         poll = self.quick if quick else self.poll
+        for child in children:
+            child.waited_for = True
+            if not quick:
+                child.observe_output()
         found = {ready for ready, _ in poll.poll(max(1, round(seconds * 1000)))}
         if self.inbound in found:
             raise Lost("the supervisor is gone")  # it says nothing while a job runs

@@ -4,8 +4,9 @@ From its first test on nothing here can be relied upon, since the submission sha
 that leaves it is data, and whoever reads it believes no more than that the submission said so.
 
 Descriptors: 0 input (a memory file that the keeper fills), 1 and 2 output, 3 control, 4 the link to
-the other half of a split test. Control: the keeper sends the job, then a frame for each test; the
-answer is a frame of status, whether the process may be used again, what was flattened, and text.
+the other half of a split test; where there are several slots, input and output of each. Control:
+the keeper sends the job, then a frame for each test; the answer is a frame of status, whether the
+process may be used again, what was flattened, and text.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from __future__ import annotations
 import atexit
 import builtins
 import contextlib
-import gc
 import json
 import os
 import resource
 import sys
-import threading
+import time
 import types
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn, cast
@@ -27,65 +27,28 @@ from sandbox import frames
 from sandbox.inside import split, state
 
 CONTROL = 3
-SPARE = 4
-"""From here on: input and output of each slot, where there are several; or a split test's link."""
 FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
 NOT_SOURCE = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 SCALARS = frozenset({int, str, float, bool, type(None)})
 PLAIN = b"stdin"
 """The frame of a test that reads its standard input."""
 PLAIN_TEST = {"kind": "stdin"}
-REHEARSALS = 40
-REHEARSED = """
-def total(values):
-    return sum(each * each for each in values)
-
-count = int(input())
-found = {}
-for _ in range(count):
-    name, *rest = input().split()
-    values = [int(each) for each in rest]
-    found[name] = found.get(name, 0) + total(values)
-for name, value in sorted(found.items(), key=lambda pair: pair[1]):
-    print(name, value, f"{value:d}")
-"""
-"""A program like many: what it uses of the interpreter has been used before any fork."""
-GIVEN = b"2\na 1 2\nb 3 4\n"
 NOTHING = compile("", "<prefix>", "exec")
 TOLD = 2000
 """Characters of an error that are sent."""
 
 
-def rehearse() -> None:
-    """Play a small program a few times, before any is there, on descriptors like those to come.
-
-    The interpreter writes into code that it has not run often yet, and every program process would
-    copy the pages that this touches. The last streams made are those of each program's first test.
-    """
-    silent = os.open(os.devnull, os.O_RDWR)
-    given = os.memfd_create("input")
-    read, write = os.pipe()
-    for target, source in enumerate((given, write, write)):
-        os.dup2(source, target)
-    os.write(given, GIVEN)
-    own = state.streams()
-    for _ in range(REHEARSALS):
-        os.lseek(given, 0, os.SEEK_SET)
-        code = compile(REHEARSED, "<solution>", "exec", dont_inherit=True)
-        state.refresh()
-        _conduct(_stdin, NOTHING, code, PLAIN_TEST)
-        state.reusable(own, state.doubts("", REHEARSED, code).meddling)
-    state.refresh()
-    for target in range(3):
-        os.dup2(silent, target)
-    for each in (silent, given, read, write):
-        os.close(each)
+def texts(prefix: str, source: str, slots: int) -> bytes:
+    """The frame of a job: slots, prefix and source; not JSON, whose parser a program would load."""
+    before, after = (each.encode("utf-8", "surrogatepass") for each in (prefix, source))
+    body = b"".join((b"%c" % (ord("0") + slots), frames.HEAD.pack(len(before)), before, after))
+    return frames.HEAD.pack(len(body)) + body
 
 
-def serve() -> NoReturn:
-    """Greet, take the job, answer each test, until the keeper closes the line."""
+def serve(slots_at: int) -> NoReturn:
+    """Live as a program process, to its end. From `slots_at` on lie the files of the slots."""
     try:
-        _serve()
+        live(slots_at)
     except BaseException as error:
         with contextlib.suppress(BaseException):
             os.write(2, f"the runner ended: {error!r}\n".encode("utf-8", "replace"))
@@ -93,15 +56,23 @@ def serve() -> NoReturn:
         os._exit(1)  # whatever the submission broke, its process ends here
 
 
-def _serve() -> None:
-    _greet()
-    control = frames.Reader(CONTROL)
-    texts = control.body()
-    slots, middle = texts[0] - ord("0"), 5 + int.from_bytes(texts[1:5], "big")
-    before, source = (
-        part.decode("utf-8", "surrogatepass") for part in (texts[5:middle], texts[middle:])
-    )
-    spare = range(SPARE, SPARE + 2 * slots, 2) if slots > 1 else ()
+def live(slots_at: int) -> None:
+    """Greet, take the job, answer each test, until the keeper closes the line.
+
+    It is one function, and few others are called before a submission begins: each object that is
+    used lies on a page that is copied for this process.
+    """
+    global _told_cpu
+    _told_cpu = time.process_time_ns() // 1000
+    body = GREETING + b"%d" % _told_cpu
+    os.write(CONTROL, b"\0\0\0%c%b" % (len(body), body))
+    asked = frames.bodies(CONTROL)
+    job = next(asked, b"")
+    if not job:
+        return
+    slots, middle = job[0] - ord("0"), 5 + int.from_bytes(job[1:5], "big")
+    before = job[5:middle].decode("utf-8", "surrogatepass")
+    source = job[middle:].decode("utf-8", "surrogatepass")
     try:
         prefix = compile(before, "<prefix>", "exec", dont_inherit=True) if before else NOTHING
         code = compile(source, "<solution>", "exec", dont_inherit=True)
@@ -109,51 +80,44 @@ def _serve() -> None:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
     doubts = state.doubts(before, source, code)
-    own: list[tuple[int, int]] | list[None] = [None] * slots
-    if doubts.redirecting:
-        own = [state.streams(each) for each in spare] or [state.streams()]
+    own = _own(slots_at, slots) if doubts & state.REDIRECTING else None
     first = True
-    play = {"stdin": _stdin, "call": _call, "weak": _weak, "hold": _hold, "judge": _judge}
-    while True:
-        try:
-            asked = control.body()
-        except EOFError:
-            return
-        slot, asked = asked[0] - ord("0"), asked[1:]
-        test = frames.unpack(asked) if asked != PLAIN else PLAIN_TEST
+    for body in asked:
+        slot, kind, test = body[0] - ord("0"), "stdin", PLAIN_TEST
+        if body[1:] != PLAIN:
+            test = frames.unpack(body[1:])
+            kind = test["kind"]
         if not first:  # the zygote has made the first test's
-            os.dup2(spare[slot], 0)
-            os.dup2(spare[slot] + 1, 1)
-            state.refresh(streams=doubts.rewiring, chance=doubts.chance)
+            os.dup2(slots_at + 2 * slot, 0)
+            os.dup2(slots_at + 2 * slot + 1, 1)
+            state.refresh(doubts)
         first = False
-        status, text, flattened = _conduct(play[test["kind"]], prefix, code, test)
-        again = state.reusable(own[slot], doubts.meddling)
+        status, text, flattened = _conduct(PLAY[kind], prefix, code, test)
+        again = state.reusable(own[slot] if own else None, doubts)
         _answer(status, text, again=again, flattened=flattened)
         if not again or status != FINE:
             return  # the tests that lie ready are for a new process
 
 
-def _greet() -> None:
-    """Say that the layers are up, and the microseconds of CPU that this took."""
-    body = GREETING + b"%d" % _spent()[1]
-    os.write(CONTROL, frames.HEAD.pack(len(body)) + body)
-
-
-def _spent() -> tuple[int, int]:
-    """Peak resident KiB, and microseconds of CPU since the last time this was asked."""
-    global _told_cpu
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = round(1e6 * (used.ru_utime + used.ru_stime))
-    before, _told_cpu = _told_cpu, cpu
-    return used.ru_maxrss, cpu - before
+def _own(slots_at: int, slots: int) -> list[tuple[int, int]]:
+    """Which files each slot has."""
+    if slots == 1:
+        return [state.streams()]
+    return [state.streams(slots_at + 2 * slot) for slot in range(slots)]
 
 
 def _answer(status: bytes, text: str, *, again: bool = False, flattened: str = "") -> None:
-    head = b"%c%d%d %d %b\n" % (status, again, *_spent(), flattened.encode())
-    body = head + text.encode("utf-8", "backslashreplace")
-    rest = memoryview(frames.HEAD.pack(len(body)) + body)
-    while rest:
-        rest = rest[os.write(CONTROL, rest) :]
+    """What became of a test, the peak resident KiB, and microseconds of CPU since the last one."""
+    global _told_cpu
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = round(1e6 * (used[0] + used[1]))
+    spent, _told_cpu = max(0, cpu - _told_cpu), cpu
+    head = b"%c%d%d %d %b\n" % (status, again, used[2], spent, flattened.encode())
+    body = head + text.encode("utf-8", "backslashreplace") if text else head
+    told = frames.HEAD.pack(len(body)) + body
+    sent = os.write(CONTROL, told)
+    while sent < len(told):
+        sent += os.write(CONTROL, told[sent:])
 
 
 _told_cpu = 0
@@ -328,15 +292,25 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
 def _end() -> None:
     """What the interpreter does at its end: threads, exit handlers, finalizers, flush."""
     if state.threads():
-        threading._shutdown()  # type: ignore[attr-defined]
+        state.join()
     if atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     for name in ("__main__", "solution"):
         module = sys.modules.pop(name, None)
         if module is not None:
             vars(module).clear()
-    gc.collect()
+    state.collect()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
     state.flush()
+
+
+PLAY: dict[str, Body] = {
+    "stdin": _stdin,
+    "call": _call,
+    "weak": _weak,
+    "hold": _hold,
+    "judge": _judge,
+}
+"""What each kind of test does."""

@@ -37,9 +37,16 @@ class Seen:
         self.again = again
         """The process may be given the next test."""
 
-    def frame(self, index: int) -> dict[str, Any]:
+    @property
+    def size(self) -> int:
+        """Bytes that `told` takes, about."""
+        return len(self.stdout) + len(self.stderr) + len(self.value or "")
+
+    def told(self, index: int) -> dict[str, Any]:
         """As the supervisor reads it; bytes travel as latin-1 text."""
-        told = {**self.__dict__, "run": index, "stdout": self.stdout.decode("latin-1")}
+        told = self.__dict__.copy()
+        told["run"] = index
+        told["stdout"] = self.stdout.decode("latin-1")
         told["stderr"] = self.stderr.decode("utf-8", "replace")
         del told["again"]
         return told
@@ -93,7 +100,9 @@ def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float, *, las
     A process may be ahead of what was watched. So a test is charged with the CPU seconds that the
     process says it took, up to those that the kernel counted; the last with all that are left.
     """
-    child.read_all()
+    child.read_output()
+    if child.waited_for or last or not seen.again:
+        child.read_errors()
     limits = child.limits
     if seen.status == "OK" and len(child.stdout) > limits["stdout"]:
         seen.status, seen.detail = "OLE", f"more than {limits['stdout']} bytes of output"

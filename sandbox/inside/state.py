@@ -10,7 +10,6 @@ import _thread
 import bisect
 import builtins
 import collections
-import contextlib
 import decimal
 import functools
 import gc
@@ -28,27 +27,37 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 SEED = 20_230_501
 _getsignal: Callable[[int], Any] = sys.modules["_signal"].getsignal
 """The one of `signal` makes an enumeration's member of each answer."""
+_setitimer = signal.setitimer
 SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
 WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
 """Modules that a program may have changed so that it would meet its own change."""
-MEDDLING = (
-    "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules ctypes gc."
-).split()
-"""One of these, or an attribute that is set, is in every source that changes a module."""
-REWIRING = ("reconfigure", "detach", "buffer", "getattr", "_CHUNK")
-REDIRECTING = (
-    "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes"
-).split()
-"""One of these is in every source that changes which file a descriptor is."""
-CHANCE = ("random", "statistics", "sympy", "uuid", "email")
-"""Modules that draw from the shared random numbers."""
-STORES = (opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"])
+MEDDLING, REWIRING, REDIRECTING, CHANCE, LIMITS, THREADS = 1, 2, 4, 8, 16, 32
+"""Doubts about a submission: it may change a module or a built-in name, how a stream of output
+works, which files the descriptors are; use the shared random numbers; change the interpreter's
+limits or the context of decimals; start or end threads."""
+WORDS = {
+    MEDDLING: "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules "
+    "ctypes gc.",
+    REWIRING: "reconfigure detach buffer getattr _CHUNK",
+    REDIRECTING: "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes",
+    CHANCE: "random statistics sympy uuid email",
+    LIMITS: "setrecursion set_int setswitch stack_size umask gc settrace setprofile argv ecimal "
+    "profile trace pdb timeit sympy getattr getter caller",
+    THREADS: "thread concurrent asyncio multiprocessing getattr getter caller",
+}
+"""One of these is in every source that gives reason for the doubt."""
+ALL = MEDDLING | REWIRING | REDIRECTING | CHANCE | LIMITS | THREADS
+FROM_PREFIX = CHANCE | LIMITS | THREADS
+"""Where the names that give reason for it may be the prefix's."""
+STORE, DELETE = opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"]
+YOUNG = 1 if sys.version_info < (3, 14) else 0
+"""The oldest of the generations that what was made lately is in."""
 RECURSION, DIGITS = 1000, 4300
 
 _names: dict[str, Any] = builtins.__dict__
@@ -61,17 +70,53 @@ _waiting: list[Any] = []
 _filters: list[Any] = []
 _handlers: tuple[Any, ...] = ()
 _modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
+_words: tuple[tuple[int, tuple[str, ...]], ...] = ()
+_collections = 0
+"""Of what had been looked at before, when this was last counted."""
+_ended = False
+"""Threads have been waited for: this interpreter starts no more of them."""
 
 
 def remember() -> None:
     """Note how a new process finds the interpreter; the zygote does, once."""
-    global _handlers
+    global _handlers, _words
     _path[:], _finders[:] = sys.path, sys.meta_path
     _waiting[:] = threading._threading_atexits  # type: ignore[attr-defined]
     _filters[:] = warnings.filters
     _handlers = tuple(map(_getsignal, SIGNALS))
     _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
     _names.update(_built_in)
+    _words = tuple((doubt, tuple(words.split())) for doubt, words in WORDS.items())
+
+
+def freeze() -> None:
+    """Leave all that is there now alone: the collector would touch, and so copy, all of it."""
+    global _collections
+    gc.collect()
+    gc.freeze()
+    _collections = _older()
+
+
+def collect() -> None:
+    """Collect what a test has left behind, as the interpreter does at its end.
+
+    To look at the oldest generation empties the lists of free objects, too, which takes longer than
+    a small program. It holds nothing new if nothing young was looked at since the last time.
+    """
+    global _collections
+    if _older() == _collections:
+        gc.collect(YOUNG)
+        _collections += 1
+    else:
+        gc.collect()
+        _collections = _older()
+
+
+def _older() -> int:
+    """How often objects have been moved to where `collect(YOUNG)` does not look."""
+    stats = gc.get_stats()
+    moved = stats[1]["collections"] + stats[2]["collections"]
+    return moved if YOUNG else moved + stats[0]["collections"]
 
 
 class Exit:
@@ -95,44 +140,33 @@ def threads() -> bool:
     return bool(_thread._count() or len(threading._threading_atexits) > len(_waiting))  # type: ignore
 
 
+def join() -> None:
+    """Wait for the threads, as the interpreter does at its end; from then on it counts as ended."""
+    global _ended
+    _ended = True
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
 def _stores(code: types.CodeType) -> bool:
     """Whether an attribute is set on anything but the first argument of a method."""
     operations = code.co_code[::2]
-    own = code.co_varnames[:1] == ("self",)
-    return (not own and any(each in operations for each in STORES)) or any(
-        _stores(each) for each in code.co_consts if isinstance(each, types.CodeType)
-    )
-
-
-class Doubts(NamedTuple):
-    """What a submission could change or use, by its text; True in doubt."""
-
-    meddling: bool
-    """A module or a built-in name."""
-    rewiring: bool
-    """How a stream of output works."""
-    redirecting: bool
-    """Which files the descriptors are."""
-    chance: bool
-    """The shared random numbers."""
-
-
-def doubts(prefix: str, source: str, code: types.CodeType) -> Doubts:
-    """The doubts about a submission; names that it uses may come from the prefix."""
-    meddling = _any(MEDDLING, source) or _stores(code)
-    return Doubts(
-        meddling,
-        meddling or _any(REWIRING, source),
-        meddling or _any(REDIRECTING, source),
-        meddling or _any(CHANCE, source) or _any(CHANCE, prefix),
-    )
-
-
-def _any(words: Sequence[str], text: str) -> bool:
-    for word in words:  # noqa: SIM110 - a generator's frame would touch memory that is shared
-        if word in text:
+    if code.co_varnames[:1] != ("self",) and (STORE in operations or DELETE in operations):
+        return True
+    for each in code.co_consts:  # noqa: SIM110 - a generator's frame would touch more memory
+        if type(each) is types.CodeType and _stores(each):
             return True
     return False
+
+
+def doubts(prefix: str, source: str, code: types.CodeType) -> int:
+    """The doubts about a submission, by its text; some names that it uses may be the prefix's."""
+    found = 0
+    for doubt, words in _words:
+        for word in words:
+            if word in source or (doubt & FROM_PREFIX and word in prefix):
+                found |= doubt
+                break
+    return ALL if found & MEDDLING or _stores(code) else found
 
 
 def streams(first: int = 0) -> tuple[int, int]:
@@ -148,7 +182,7 @@ def _meddled() -> bool:
     return _names != _built_in or any(vars(module) != names for module, names in _modules)
 
 
-def reusable(own: tuple[int, int] | None, meddling: bool) -> bool:
+def reusable(own: tuple[int, int] | None, doubts: int) -> bool:
     """Whether the next test finds nothing changed that a new process would have.
 
     `own`: the files that input and output are; None where they cannot have become others.
@@ -156,55 +190,66 @@ def reusable(own: tuple[int, int] | None, meddling: bool) -> bool:
     try:
         return (
             not threads()
-            and threading.main_thread() is threading.current_thread()
-            and threading.main_thread().is_alive()
+            and not _ended
+            and not (doubts & THREADS and _replaced())
             and (own is None or own == streams())
             and not os.environ
             and sys.path == _path
             and warnings.filters == _filters
             and sys.meta_path == _finders
-            and not (meddling and _meddled())
+            and not (doubts & MEDDLING and _meddled())
             and tuple(map(_getsignal, SIGNALS)) == _handlers
         )
     except Exception:
         return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _setitimer(signal.ITIMER_REAL, 0)
 
 
-def _closed() -> bool:
-    return any(each.closed for each in _output)
+def _replaced() -> bool:
+    """Whether this is no longer the main thread."""
+    main = threading.main_thread()
+    return main is not threading.current_thread() or not main.is_alive()
 
 
 def flush() -> None:
     """What was written before a program put streams of its own in the place of these."""
     for stream in _output:
-        with contextlib.suppress(OSError, ValueError):
+        try:  # noqa: SIM105 - a context manager would touch more memory
             stream.flush()
+        except (OSError, ValueError):
+            pass
 
 
-def _stream(descriptor: int, mode: str, buffering: int, errors: str) -> Any:
-    return open(descriptor, mode, buffering, "utf-8", errors, closefd=False)
-
-
-def refresh(*, streams: bool = True, chance: bool = True) -> None:
+def refresh(doubts: int = ALL) -> None:
     """Streams, random numbers and the interpreter's limits, as a new process has them.
 
-    Without `streams` the ones for output stay, if they are still those of an earlier call; without
-    `chance` the random numbers go on.
+    Without the doubts REWIRING, CHANCE and LIMITS, the streams for output stay if they are still
+    those of an earlier call, the random numbers go on, and the limits are as they were.
     """
-    sys.stdin = _stream(0, "r", -1, "strict")
-    if streams or sys.stdout is not _output[0] or sys.stderr is not _output[1] or _closed():
-        sys.stdout = _stream(1, "w", -1, "strict")
-        sys.stderr = _stream(2, "w", 1, "backslashreplace")
+    sys.stdin = open(0, encoding="utf-8", errors="strict", closefd=False)  # noqa: SIM115
+    out, err = _output
+    if doubts & REWIRING or sys.stdout is not out or sys.stderr is not err or _closed():
+        sys.stdout = open(1, "w", -1, "utf-8", "strict", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
         _output[:] = sys.stdout, sys.stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
+    if doubts & CHANCE:
+        random.seed(SEED)
+    if doubts & LIMITS:
+        _limits()
+
+
+def _closed() -> bool:
+    out, err = _output
+    return out.closed or err.closed
+
+
+def _limits() -> None:
     sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(DIGITS)
     sys.setswitchinterval(0.005)
     threading.stack_size(0)
-    if chance:
-        random.seed(SEED)
     decimal.setcontext(decimal.DefaultContext.copy())
     os.umask(0o22)
     gc.enable()

@@ -7,6 +7,7 @@ fork, since what `ctypes` writes to while it converts them would be copied for e
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from collections.abc import Callable
 
@@ -16,11 +17,12 @@ LIBC.syscall.restype = ctypes.c_long
 MACHINE = os.uname().machine
 
 PR_SET_PDEATHSIG = 1
+PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 
-Argument = int | bytes | None | ctypes.Array[ctypes.c_char]
+Argument = int | bytes | None | ctypes.Array[ctypes.c_char] | ctypes.c_void_p
 
 
 def checked(result: int, what: str) -> int:
@@ -35,11 +37,13 @@ class Prepared:
     """A C call with its arguments as C values, to be made later, often, or in another process."""
 
     def __init__(self, what: str, function: Callable[..., int], *words: object) -> None:
-        self._what, self._function, self._words = what, function, words
+        self._what = what
+        self.call = functools.partial(function, *words)
+        """The call alone, for a process that looks itself whether it is -1."""
 
     def __call__(self) -> None:
         """OSError with the call's name where it fails."""
-        checked(self._function(*self._words), self._what)
+        checked(self.call(), self._what)
 
 
 def prctl(option: int, value: Argument = 0, more: Argument = 0) -> None:

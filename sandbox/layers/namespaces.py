@@ -81,7 +81,7 @@ class OwnPids:
     """Gives each next child a pid namespace of its own."""
 
     def __init__(self) -> None:
-        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.home = home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.before_fork = Prepared("unshare", LIBC.unshare, c_int(PID))
         """The next child is the first process of a new namespace."""
         self.after_fork = Prepared("setns", LIBC.setns, c_int(home), c_int(PID))

@@ -34,16 +34,20 @@ Line = tuple[int, int, int, int]
 Leaf = tuple[int, list[Line]]
 
 
+class _Head(ctypes.Structure):
+    """What the kernel is given; it keeps the lines alive."""
+
+    _fields_ = (("count", ctypes.c_ushort), ("lines", ctypes.POINTER(ctypes.c_char)))
+
+
 class Program:
     """The BPF program of this machine; KeyError on a machine without a table."""
 
     def __init__(self, machine: str = MACHINE) -> None:
         lines = _lines(machine)
-        self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
-        self._head = ctypes.create_string_buffer(
-            struct.pack("HxxxxxxP", len(lines), ctypes.addressof(self._code))
-        )
-        self.install = prepared_prctl(PR_SET_SECCOMP, FILTER, self._head)
+        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
+        head = ctypes.cast(ctypes.pointer(_Head(len(lines), code)), ctypes.c_void_p)
+        self.install = prepared_prctl(PR_SET_SECCOMP, FILTER, head)
         """Holds this process, and each thread that it starts, to the allowlist. For good."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.inside import runner
+from sandbox.inside import warm
 from sandbox.local import LocalBackend
 from sandbox.types import Backend, Limits
 from tests.sandbox.boxes import results, runs, stdin
@@ -99,6 +99,13 @@ def test_output_of_earlier_programs_is_in_no_memory_of_later_ones(box: Backend):
     assert b"True" not in last.runs[0].stdout.split()[1:]
 
 
+CYCLE = """
+class Self:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print('gone', flush=True)
+"""
 ALTERED = {
     "draws": ("", "import random\nprint(input(), random.random())"),
     "draws by a name of the prefix": (
@@ -120,6 +127,49 @@ ALTERED = {
         "import os\nprint(input(), flush=True)\nfor each in range(4, 99):\n"
         "    try: os.close(each)\n    except OSError: pass",
     ),
+    "goes deep": (
+        "",
+        "import sys\nprint(input(), sys.getrecursionlimit())\nsys.setrecursionlimit(5000)",
+    ),
+    "goes deep by a name of the prefix": (
+        "from sys import *",
+        "print(input(), getrecursionlimit())\nsetrecursionlimit(5000)",
+    ),
+    "rounds": (
+        "",
+        "from decimal import *\nprint(input(), 1 / Decimal(3))\nsetcontext(Context(prec=5))",
+    ),
+    "rounds by a name of the prefix": (
+        "from decimal import *",
+        "print(input(), getcontext())\nsetcontext(Context(prec=5))",
+    ),
+    "arguments": ("", "import sys\nprint(input(), sys.argv)\nsys.argv.append('x')"),
+    "traces": ("", "import sys\nprint(input(), sys.gettrace())\nsys.settrace(lambda *_: None)"),
+    "masks": ("", "import os\nprint(input(), os.umask(0))"),
+    "keeps garbage": ("", "import gc as g\nprint(input(), g.isenabled())\ng.disable()"),
+    "threads": (
+        "",
+        "from threading import *\nprint(input(), active_count(), flush=True)\n"
+        "Thread(target=print, args=('beside',)).start()",
+    ),
+    "leaves a cycle": ("", f"{CYCLE}\nprint(input(), flush=True)\nSelf()"),
+    "leaves a cycle that was looked at": (
+        "",
+        f"import gc as g\n{CYCLE}\nprint(input(), flush=True)\neach = Self()\ng.collect()",
+    ),
+    "leaves a cycle that was looked at often": (
+        "",
+        f"import gc as g\n{CYCLE}\nprint(input(), flush=True)\neach = Self()\n"
+        "g.collect(); g.collect(1); g.collect(0)",
+    ),
+    "leaves a cycle among many": (
+        "",
+        f"{CYCLE}\nprint(input(), flush=True)\neach = Self()\nmany = [[k] for k in range(50_000)]",
+    ),
+    "another main thread": (
+        "",
+        "import threading as t\nprint(input(), t.main_thread().is_alive())\nt._shutdown()",
+    ),
 }
 
 
@@ -132,6 +182,17 @@ def test_what_a_test_draws_or_redirects_is_as_new_for_the_next(box: Backend, nam
     assert [run.stdout for run in once] == [run.stdout for run in each]
 
 
+def test_a_program_holds_the_descriptors_of_its_tests_and_no_other(box: Backend):
+    source = (
+        "import os\nfound = []\nfor each in range(4096):\n"
+        "    try: found.append((each, os.fstat(each).st_ino))\n    except OSError: pass\n"
+        "print(len(found), [each for each, _ in found][:4], len({file for _, file in found}))"
+    )
+    # three streams and the control line; then input and output of each test, the first's twice
+    assert runs(box, stdin(source))[0].stdout == b"4 [0, 1, 2, 3] 4\n"
+    assert runs(box, stdin(source, "a", "b", "c"))[0].stdout == b"10 [0, 1, 2, 3] 8\n"
+
+
 def test_a_program_has_its_own_limits_whatever_the_one_before_had(box: Backend):
     source = "import resource\nprint(resource.getrlimit(resource.RLIMIT_AS)[0] >> 20)"
     sizes = [512, 512, 512, 768, 768, 512, 768, 768, 768, 512]  # one is ready like the last two
@@ -141,5 +202,5 @@ def test_a_program_has_its_own_limits_whatever_the_one_before_had(box: Backend):
 
 
 def test_the_rehearsed_program_is_a_program(box: Backend):
-    (run,) = runs(box, stdin(runner.REHEARSED, runner.GIVEN.decode()))
+    (run,) = runs(box, stdin(warm.REHEARSED, warm.GIVEN.decode()))
     assert (run.status, run.stdout) == ("OK", b"a 5 5\nb 25 25\n")

@@ -48,29 +48,44 @@ def asked(*said: Any, raw: bytes = b"", tests: int = 1) -> list[Run]:
     return list(Worker(Canned(READY, *said, raw=raw), {}).run(program, "lean"))
 
 
+def ended(*runs: Any) -> dict[str, Any]:
+    """The last frame of a job."""
+    return {"runs": runs, "end": True}
+
+
 def test_a_well_formed_answer_is_read():
-    (run,) = asked(FINE, {"end": True})
+    (run,) = asked(ended(FINE))
     assert run == Run("OK", stdout=b"3\n")
+
+
+def test_answers_may_come_in_one_frame_or_in_several():
+    second = {**FINE, "run": 1}
+    assert asked(ended(FINE, second), tests=2) == asked({"runs": [FINE]}, ended(second), tests=2)
 
 
 WRONG: dict[str, list[Any]] = {
     "nothing": [],
-    "no end": [FINE],
-    "end at once": [{"end": True}],
-    "twice": [FINE, FINE],
-    "other number": [{**FINE, "run": 1}, {"end": True}],
-    "no object": [[1], {"end": True}],
-    "unknown status": [{**FINE, "status": "AC"}, {"end": True}],
-    "status is no text": [{**FINE, "status": ["OK"]}, {"end": True}],
-    "no status": [{"run": 0}, {"end": True}],
-    "output is no text": [{**FINE, "stdout": 3}, {"end": True}],
-    "output is no bytes": [{**FINE, "stdout": "\u0663"}, {"end": True}],
-    "negative time": [{**FINE, "cpu": -1}, {"end": True}],
-    "time is not a number": [{**FINE, "cpu": float("nan")}, {"end": True}],
-    "time is true": [{**FINE, "wall": True}, {"end": True}],
-    "endless memory": [{**FINE, "memory": 1e300}, {"end": True}],
-    "value is a number": [{**FINE, "value": 3}, {"end": True}],
-    "fault": [{"fault": "x"}],
+    "no end": [{"runs": [FINE]}],
+    "an end that is none": [{"runs": [FINE], "end": 1}],
+    "end at once": [ended()],
+    "end alone": [{"end": True}],
+    "twice": [ended(FINE, FINE)],
+    "twice, in two frames": [{"runs": [FINE]}, ended(FINE)],
+    "other number": [ended({**FINE, "run": 1})],
+    "no object": [ended([1])],
+    "no frame": [[1]],
+    "no list": [{"runs": FINE, "end": True}],
+    "unknown status": [ended({**FINE, "status": "AC"})],
+    "status is no text": [ended({**FINE, "status": ["OK"]})],
+    "no status": [ended({"run": 0})],
+    "output is no text": [ended({**FINE, "stdout": 3})],
+    "output is no bytes": [ended({**FINE, "stdout": "\u0663"})],
+    "negative time": [ended({**FINE, "cpu": -1})],
+    "time is not a number": [ended({**FINE, "cpu": float("nan")})],
+    "time is true": [ended({**FINE, "wall": True})],
+    "endless memory": [ended({**FINE, "memory": 1e300})],
+    "value is a number": [ended({**FINE, "value": 3})],
+    "fault": [{"runs": [], "fault": "x"}],
 }
 
 
@@ -111,7 +126,7 @@ def test_a_fault_is_tried_on_another_box_and_then_it_is_se():
     boxes: list[Canned] = []
 
     def start(pool: str) -> Worker:
-        boxes.append(Canned(READY, FINE, {"fault": "x"}))
+        boxes.append(Canned(READY, {"runs": [FINE], "fault": "x"}))
         return Worker(boxes[-1], {})
 
     workers = Workers("canned", 1, start)
@@ -137,7 +152,7 @@ def test_a_backend_whose_boxes_do_not_start_gives_se():
 
 def test_a_late_test_is_run_again_alone():
     late = run_to(Run("TLE", cpu=0.4, wall=5.0), 0)
-    box = Canned(READY, late, {"end": True}, FINE, {"end": True})
+    box = Canned(READY, ended(late), ended(FINE))
     workers = Workers("canned", 1, lambda pool: Worker(box, {}))
     program = stdin("", limits=Limits(cpu=1.0))
     (result,) = dict(workers.run([program])).values()
@@ -149,7 +164,7 @@ def test_a_late_test_is_run_again_alone():
 @pytest.mark.parametrize(("cpu", "wall"), [(0.6, 5.0), (0.001, 5.0), (0.4, 4.9)])
 def test_a_test_that_had_its_share_or_slept_is_not(cpu: float, wall: float):
     late = run_to(Run("TLE", cpu=cpu, wall=wall), 0)
-    workers = Workers("canned", 1, lambda pool: Worker(Canned(READY, late, {"end": True}), {}))
+    workers = Workers("canned", 1, lambda pool: Worker(Canned(READY, ended(late)), {}))
     (result,) = dict(workers.run([stdin("", limits=Limits(cpu=1.0))])).values()
     workers.close()
     assert [run.status for run in result.runs] == ["TLE"]
