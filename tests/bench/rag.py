@@ -25,7 +25,7 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -112,7 +112,7 @@ def tiny(output: Path) -> list[Trial]:
     ]
 
 
-def real() -> list[Trial]:
+def real(output: Path) -> list[Trial]:
     """The embedded checkpoint, trained with two seeds; one passage a prompt.
 
     A start that answers wrongly agrees on what is wrong: at temperature 1 this one is right in 7 %
@@ -137,7 +137,7 @@ def real() -> list[Trial]:
     ]
 
 
-def easy() -> list[Trial]:
+def easy(output: Path) -> list[Trial]:
     """The embedded checkpoint, trained with two seeds; two passages a prompt."""
     return [
         Trial(
@@ -158,6 +158,7 @@ def easy() -> list[Trial]:
     ]
 
 
+PARTS: dict[str, Callable[[Path], list[Trial]]] = {"tiny": tiny, "real": real, "easy": easy}
 WARM_STEPS, WARM_BATCH, WARM_RATE = 100, 64, 3e-3
 WARM_PHRASINGS = 2
 """The first so many of six are taught."""
@@ -310,12 +311,24 @@ ABOUT = """# {title}
 
 Made by `tests/bench/rag.py {part}`: {task} on {model}, {steps} steps of `{sampler}`, learning rate
 {lr:g}, KL weight {beta:g}, {limit} test questions in sets of six phrasings, asked greedily. `grpo`
-is paid for right answers, `ps_grpo` besides for answers that agree with those to the other
-phrasings (all of them, by token F1). Test phrasings and test subjects are in no training. Intervals
-and p (sign flips) are over sets; values of several starts or seeds are averaged first.
-The exact reward and the KL were settled on another text:tiny and test sets beyond the first 600
-questions of ragqa/miniature.
+is paid 1 for a right answer, `ps_grpo` besides `{weight}` for an answer that agrees with those to
+the other phrasings (all of them, by token F1). Test phrasings and test subjects are in no training.
+Intervals and p (sign flips) are over sets; values of several starts or seeds are averaged first.
+{settled}
 """
+TITLES = {
+    "tiny": "Trained to agree: five small starts",
+    "real": "Trained to agree: a 135M model, passages that differ",
+    "easy": "Trained to agree: a 135M model, passages that suffice",
+}
+SETTLED = {
+    "tiny": "The exact reward and the KL were settled on another text:tiny and test sets beyond "
+    "the first 600\nquestions of ragqa/miniature.",
+    "real": "One passage a prompt, four sets a step and the schedule (nothing for agreement in "
+    "the first ten steps)\nwere settled on the dev split with seed 100; these two seeds are the "
+    "only ones that were asked the\ntest split.",
+    "easy": "Settings are those of the first part; nothing was chosen here.",
+}
 
 
 def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
@@ -323,13 +336,10 @@ def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
     found = list(gaps(trials, output))
     told = demands(found)
     one = trials[0]
-    titles = {
-        "tiny": "Trained to agree: five small starts",
-        "real": "Trained to agree: a 135M model",
-    }
-    models = {"tiny": "five text:tiny", "real": f"{one.model} with two seeds"}
+    model = "five text:tiny" if part == "tiny" else f"{one.model} with two seeds"
+    told_of = {"title": TITLES[part], "part": part, "model": model, "settled": SETTLED[part]}
     lines = [
-        ABOUT.format(**{**asdict(one), "title": titles[part], "part": part, "model": models[part]}),
+        ABOUT.format(**{**asdict(one), **told_of}),
         *(f"- {what}: {'yes' if met else 'NO'}" for what, met in told),
         *by_starts(found),
         "\n| start | pair | metric | second | first | difference (95 %) | p |",
@@ -342,19 +352,19 @@ def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("part", nargs="?", choices=("tiny", "real"), help="default: both")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="default: the first two")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     asked = parser.parse_args()
     good = True
     for part in (asked.part,) if asked.part else ("tiny", "real"):
         begun = time.process_time()
-        trials = tiny(asked.output) if part == "tiny" else real()
+        trials = PARTS[part](asked.output)
         for trial in trials:
             measured(trial, asked.output)
         text, met = section(part, trials, asked.output)
         print(text, f"{(time.process_time() - begun) / 60:.0f} minutes of a core", flush=True)
         (asked.output / f"rag_{part}.md").write_text(text)
-        good &= met
+        good &= met or part == "easy"
     return 0 if good else 1
 
 
