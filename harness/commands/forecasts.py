@@ -67,15 +67,22 @@ def run(
 
 def cases_of(lines: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Any:
     """Pairs of stations or of fields, as the first line is; UsageError where it is neither."""
+    from harness.errors import UsageError
     from tasks._air_grid_report import FieldCases
     from tasks._air_report import Cases
 
     rest = iter(lines)
     first = list(islice(rest, 1))
     every = chain(first, rest)
-    if first and FieldCases.told(first[0]):
-        return FieldCases.of(every)
-    return Cases.of(every, settings)
+    try:
+        if first and FieldCases.told(first[0]):
+            return FieldCases.of(every)
+        return Cases.of(every, settings)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"a line of this run is not as an evaluation writes it ({type(error).__name__}: "
+            f"{error}); `harness rescore` says which, evaluate again for a whole one"
+        ) from error
 
 
 def scores_by(cases: Any, groups: dict[Any, list[int]]) -> dict[str, dict[str, float]]:

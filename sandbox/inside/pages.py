@@ -13,6 +13,8 @@ import resource
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sandbox.layers import libc
+
 LIBC = ctypes.CDLL(None)
 _size = ctypes.c_size_t
 PAGE = resource.getpagesize()
@@ -106,7 +108,12 @@ def _allowed(before: Part | None, part: Part, after: Part | None) -> int:
 
 
 def enlarge_text() -> None:
-    """Put a copy of large text, in huge pages, in its place: a fork shares it whole, as mapped."""
+    """Put a copy of large text, in huge pages, in its place: a fork shares it whole, as mapped.
+
+    Not where caches of instructions have to be told of what is written.
+    """
+    if libc.MACHINE != "x86_64":
+        return
     for part in _parts():
         start, end = -(-part.start // HUGE) * HUGE, part.end // HUGE * HUGE
         if part.allowed == "r-xp" and start < end:

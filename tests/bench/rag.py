@@ -26,7 +26,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -119,21 +119,16 @@ def real(output: Path) -> list[Trial]:
     of its attempts. So the first ten steps pay for right answers alone.
     """
     return [
-        Trial(
-            name=f"rag-one-{seed}",
+        replace(
+            trial,
+            name=f"rag-one-{trial.seed}",
             task="ragqa/paraphrase+k=1",
-            model="text:smollm2",
-            steps=30,
-            lr=1e-5,
             sampler="samplers.prompts=24 samplers.rollouts=4",
-            limit=852,
-            max_tokens=24,
             weight="Stairs(0,0.5,10,0.5)",
-            dtype="bfloat16",
-            seed=seed,
+            tag="",
             start="rag-one-0",
         )
-        for seed in range(2)
+        for trial in easy(output)
     ]
 
 

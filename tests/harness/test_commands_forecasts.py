@@ -59,3 +59,24 @@ def test_other_runs_have_no_forecasts(tmp_path: Path):
     said = command("forecasts", "run", "-o", tmp_path)
     assert said.code == 2
     assert "none of airquality" in said.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"verdict": {"scores": {"hits@12h": 1}}, "example": "world/test/x/2001-01-01T00"}',
+        '{"verdict": {"scores": {"hits@12h": 1}}, "example": "no time"}',
+        '{"verdict": {"scores": {"class@48h": 1}}, "example": "x"}',
+        '{"verdict": 3}',
+        "{}",
+    ],
+)
+def test_a_damaged_run_is_told_in_one_line(line: str, tmp_path: Path):
+    folder = tmp_path / "runs" / "run"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"asks": {}}')
+    (folder / "rollouts.jsonl").write_text(line + "\n")
+    said = command("forecasts", "run", "-o", tmp_path)
+    assert said.code == 2
+    assert "not as an evaluation writes it" in said.err
+    assert "Traceback" not in said.err

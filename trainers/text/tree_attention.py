@@ -3,8 +3,8 @@
     w = softmax(scale q [k_above | k_own]')        out = w [v_above | v_own]
 
 The keys above are read once for all spans that share them. The backward pass makes the weights
-again, and adds up in float32 what the many readers of a key ask of it. Heads that share keys stand
-side by side as queries of one head.
+again, and adds up in float32 or better what the many readers of a key ask of it. Heads that share
+keys stand side by side as queries of one head.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class _Attended(torch.autograd.Function):
         (by_mixed,) = gradients
         query, key, value = ctx.saved_tensors
         to_query = torch.zeros_like(query)
-        to_key, to_value = (torch.zeros_like(x, dtype=torch.float32) for x in (key, value))
+        summed = torch.promote_types(key.dtype, torch.float32)
+        to_key, to_value = (torch.zeros_like(x, dtype=summed) for x in (key, value))
         for block in ctx.tree.blocks:
             inside = _Inside(block, query, key, value, ctx.scale)
             inside.back(by_mixed, to_query, to_key, to_value)
