@@ -20,7 +20,10 @@ from trainers.policies.text import TextPolicy
 from trainers.policy import together
 from trainers.recipe import Recipe
 from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.text.layout import Text
 from trainers.text.settings import LoRA, TextSettings
+from trainers.text.tree import pack
+from trainers.text.tree_attention import attend_tree
 
 RECIPE = GRPO.but(losses=(Clipped(),))
 
@@ -122,6 +125,24 @@ def test_what_prompts_begin_with_alike_is_read_once_to_the_same_gradient(
     assert together(map(policy.extent, rollouts)) < together(extents)
     monkeypatch.setattr("trainers.text.tree.SCORES", 400)
     assert distance(gradient(policy, rollouts, 10**6), textbook("full")) < 1e-5
+
+
+def test_attention_over_a_tree_has_the_slopes_of_its_own_values(monkeypatch: pytest.MonkeyPatch):
+    """In float64, against finite differences, over three levels."""
+    monkeypatch.setattr("trainers.text.branches.LEAST", 1)
+    heads = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 6]]
+    texts = [
+        Text([*head, *tail], len(head), [len(head)]) for head in heads for tail in ([7], [8, 9])
+    ]
+    packed = pack(texts, torch.device("cpu"))
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(packed.ids.shape[1], heads, 2) for heads in (2, 1, 1)]
+    given = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
+
+    def read(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return attend_tree(query, key, value, packed.tree, 0.7)[packed.steps]
+
+    assert torch.autograd.gradcheck(read, [x.requires_grad_() for x in given], atol=1e-8, rtol=1e-7)
 
 
 def test_entropy_has_the_same_gradient_packed_and_not():

@@ -49,8 +49,7 @@ class _Attended(torch.autograd.Function):
         (by_mixed,) = gradients
         query, key, value = ctx.saved_tensors
         to_query = torch.zeros_like(query)
-        summed = torch.promote_types(key.dtype, torch.float32)
-        to_key, to_value = (torch.zeros_like(x, dtype=summed) for x in (key, value))
+        to_key, to_value = (torch.zeros_like(x, dtype=_wide(x)) for x in (key, value))
         for block in ctx.tree.blocks:
             inside = _Inside(block, query, key, value, ctx.scale)
             inside.back(by_mixed, to_query, to_key, to_value)
@@ -105,7 +104,7 @@ class _Inside:
         if self.above_k is not None:
             above = self._together(self.q) @ self.above_k.transpose(1, 2)
             own = torch.cat([above.view(*own.shape[:2], -1), own], dim=-1)
-        return own.softmax(-1, dtype=torch.float32).to(own.dtype)
+        return own.softmax(-1, dtype=_wide(own)).to(own.dtype)
 
     def mix(self, weights: Float[Tensor, "KB GQ S"]) -> Float[Tensor, "BQ H D"]:
         """The values that the weights take."""
@@ -127,7 +126,7 @@ class _Inside:
             from_above = self._together(slope) @ self.above_v.transpose(1, 2)
             pull = torch.cat([from_above.view(*pull.shape[:2], -1), pull], dim=-1)
         slopes = weights * pull
-        whole = slopes.sum(-1, keepdim=True, dtype=torch.float32).to(slopes.dtype)
+        whole = slopes.sum(-1, keepdim=True, dtype=_wide(slopes)).to(slopes.dtype)
         slopes.addcmul_(weights, whole, value=-1)
         own = slopes[..., -self.long :]
         found = own @ self.k
@@ -146,3 +145,8 @@ class _Inside:
     def _add_above(self, to: Tensor, x: Float[Tensor, "K A D"]) -> None:
         if self.block.above is not None:
             to.index_add_(0, self.block.above, x.transpose(0, 1).to(to.dtype))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """What its values are added up in: float32, or what is wider."""
+    return torch.promote_types(x.dtype, torch.float32)
