@@ -7,6 +7,7 @@ program process would copy the pages that this touches.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def up(kept: list[int], stretches: list[pages.Stretch]) -> None:
     for each, high in zip(kept, saved, strict=True):
         os.dup2(high, each)
     os.closerange(birth.LOW, 2 * birth.HIGH)
+    gc.collect()
     pages.fresh()
     state.freeze()
     pages.enlarge(stretches)
