@@ -39,9 +39,14 @@ TOLD = 2000
 
 
 def texts(prefix: str, source: str, slots: int) -> bytes:
-    """The frame of a job: slots, prefix and source; not JSON, whose parser a program would load."""
+    """The frame of a job: slots, doubts, prefix and source.
+
+    Not JSON, whose parser a program would load. What can be told of the texts is told here, by the
+    keeper: to read the words that are looked for is to copy pages, in each program process.
+    """
     before, after = (each.encode("utf-8", "surrogatepass") for each in (prefix, source))
-    body = b"".join((b"%c" % (ord("0") + slots), frames.HEAD.pack(len(before)), before, after))
+    first = b"%c%c" % (ord("0") + slots, ord("0") + state.doubts(prefix, source))
+    body = b"".join((first, frames.HEAD.pack(len(before)), before, after))
     return frames.HEAD.pack(len(body)) + body
 
 
@@ -70,8 +75,9 @@ def live(slots_at: int) -> None:
     job = next(asked, b"")
     if not job:
         return
-    slots, middle = job[0] - ord("0"), 5 + int.from_bytes(job[1:5], "big")
-    before = job[5:middle].decode("utf-8", "surrogatepass")
+    slots, doubts = job[0] - ord("0"), job[1] - ord("0")
+    middle = 6 + int.from_bytes(job[2:6], "big")
+    before = job[6:middle].decode("utf-8", "surrogatepass")
     source = job[middle:].decode("utf-8", "surrogatepass")
     try:
         prefix = compile(before, "<prefix>", "exec", dont_inherit=True) if before else NOTHING
@@ -79,7 +85,8 @@ def live(slots_at: int) -> None:
     except NOT_SOURCE as error:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
-    doubts = state.doubts(before, source, code)
+    if doubts & state.MEDDLING or state.stores(code):
+        doubts = state.ALL
     own = _own(slots_at, slots) if doubts & state.REDIRECTING else None
     first = True
     for body in asked:

@@ -42,14 +42,17 @@ MEDDLING, REWIRING, REDIRECTING, CHANCE, LIMITS, THREADS = 1, 2, 4, 8, 16, 32
 works, which files the descriptors are; use the shared random numbers; change the interpreter's
 limits or the context of decimals; start or end threads."""
 WORDS = {
-    MEDDLING: "setattr __dict__ vars( globals( exec eval __import__ import_module builtins modules "
-    "ctypes gc.",
-    REWIRING: "reconfigure detach buffer getattr _CHUNK",
-    REDIRECTING: "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes",
-    CHANCE: "random statistics sympy uuid email",
-    LIMITS: "setrecursion set_int setswitch stack_size umask gc settrace setprofile argv ecimal "
-    "profile trace pdb timeit sympy getattr getter caller",
-    THREADS: "thread concurrent asyncio multiprocessing getattr getter caller",
+    doubt: words.split()
+    for doubt, words in {
+        MEDDLING: "setattr __dict__ vars( globals( exec eval __import__ import_module builtins "
+        "modules ctypes gc.",
+        REWIRING: "reconfigure detach buffer getattr _CHUNK",
+        REDIRECTING: "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes",
+        CHANCE: "random statistics sympy uuid email",
+        LIMITS: "setrecursion set_int setswitch stack_size umask gc settrace setprofile argv "
+        "ecimal profile trace pdb timeit sympy getattr getter caller",
+        THREADS: "thread concurrent asyncio multiprocessing getattr getter caller",
+    }.items()
 }
 """One of these is in every source that gives reason for the doubt."""
 ALL = MEDDLING | REWIRING | REDIRECTING | CHANCE | LIMITS | THREADS
@@ -70,7 +73,6 @@ _waiting: list[Any] = []
 _filters: list[Any] = []
 _handlers: tuple[Any, ...] = ()
 _modules: list[tuple[types.ModuleType, dict[str, Any]]] = []
-_words: tuple[tuple[int, tuple[str, ...]], ...] = ()
 _collections = 0
 """Of what had been looked at before, when this was last counted."""
 _ended = False
@@ -79,14 +81,13 @@ _ended = False
 
 def remember() -> None:
     """Note how a new process finds the interpreter; the zygote does, once."""
-    global _handlers, _words
+    global _handlers
     _path[:], _finders[:] = sys.path, sys.meta_path
     _waiting[:] = threading._threading_atexits  # type: ignore[attr-defined]
     _filters[:] = warnings.filters
     _handlers = tuple(map(_getsignal, SIGNALS))
     _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
     _names.update(_built_in)
-    _words = tuple((doubt, tuple(words.split())) for doubt, words in WORDS.items())
 
 
 def freeze() -> None:
@@ -147,26 +148,24 @@ def join() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
 
 
-def _stores(code: types.CodeType) -> bool:
+def stores(code: types.CodeType) -> bool:
     """Whether an attribute is set on anything but the first argument of a method."""
     operations = code.co_code[::2]
     if code.co_varnames[:1] != ("self",) and (STORE in operations or DELETE in operations):
         return True
     for each in code.co_consts:  # noqa: SIM110 - a generator's frame would touch more memory
-        if type(each) is types.CodeType and _stores(each):
+        if type(each) is types.CodeType and stores(each):
             return True
     return False
 
 
-def doubts(prefix: str, source: str, code: types.CodeType) -> int:
+def doubts(prefix: str, source: str) -> int:
     """The doubts about a submission, by its text; some names that it uses may be the prefix's."""
     found = 0
-    for doubt, words in _words:
-        for word in words:
-            if word in source or (doubt & FROM_PREFIX and word in prefix):
-                found |= doubt
-                break
-    return ALL if found & MEDDLING or _stores(code) else found
+    for doubt, words in WORDS.items():
+        if any(word in source or (doubt & FROM_PREFIX and word in prefix) for word in words):
+            found |= doubt
+    return found
 
 
 def streams(first: int = 0) -> tuple[int, int]:

@@ -34,8 +34,11 @@ for name, value in sorted(found.items(), key=lambda pair: pair[1]):
 GIVEN = b"2\na 1 2\nb 3 4\n"
 
 
-def up(kept: list[int], stretches: list[pages.Stretch]) -> None:
-    """Leave the interpreter as each program process is to find it; the descriptors `kept` stay."""
+def up(kept: list[int], settings: birth.Settings, stretches: list[pages.Stretch]) -> birth.Settings:
+    """Leave the interpreter as each program process is to find it; the descriptors `kept` stay.
+
+    What is returned are the settings, made anew where each program process writes anyway.
+    """
     if max(kept) >= birth.LOW:
         raise RuntimeError(f"descriptors {kept} lie where those of programs are received")
     state.remember()
@@ -46,8 +49,10 @@ def up(kept: list[int], stretches: list[pages.Stretch]) -> None:
     os.closerange(birth.LOW, 2 * birth.HIGH)
     gc.collect()
     pages.fresh()
+    settings = settings._replace(calls=tuple(map(libc.anew, settings.calls)))
     state.freeze()
     pages.enlarge(stretches)
+    return settings
 
 
 def _rehearse(free: int) -> None:

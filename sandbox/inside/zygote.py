@@ -41,7 +41,8 @@ def serve(
         os._exit(0)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     _nothing_at_exit()
-    warm.up([asked.fileno()] + ([pids.home] if pids else []), stretches)
+    kept = [asked.fileno()] + ([pids.home] if pids else [])
+    settings = warm.up(kept, settings, stretches)
     _keep_low()
     if settings.rlimits:
         rlimits.share()
