@@ -239,6 +239,12 @@ def refresh(doubts: int = ALL) -> None:
         _limits()
 
 
+def drop() -> None:
+    """Let go of the streams; `refresh` makes new ones."""
+    _output[:] = None, None
+    sys.stdin = sys.stdout = sys.stderr = sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore
+
+
 def _closed() -> bool:
     out, err = _output
     return out.closed or err.closed

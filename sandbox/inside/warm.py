@@ -43,19 +43,23 @@ def up(kept: list[int], settings: birth.Settings, stretches: list[pages.Stretch]
         raise RuntimeError(f"descriptors {kept} lie where those of programs are received")
     state.remember()
     saved = [os.dup2(each, birth.HIGH + place) for place, each in enumerate(kept)]
-    _rehearse(birth.HIGH + len(kept))
-    for each, high in zip(kept, saved, strict=True):
-        os.dup2(high, each)
-    os.closerange(birth.LOW, 2 * birth.HIGH)
+    seats, silent = _rehearse(birth.HIGH + len(kept))
+    state.drop()
     gc.collect()
     pages.fresh()
     settings = settings._replace(calls=tuple(map(libc.anew, settings.calls)))
+    _first_streams(seats)
+    for target in range(birth.SEATS):
+        os.dup2(silent, target)
+    for each, high in zip(kept, saved, strict=True):
+        os.dup2(high, each)
+    os.closerange(birth.LOW, 2 * birth.HIGH)
     state.freeze()
     pages.enlarge(stretches)
     return settings
 
 
-def _rehearse(free: int) -> None:
+def _rehearse(free: int) -> tuple[list[int], int]:
     """Play on descriptors like those to come, kept from `free` on, where nobody closes them.
 
     The last streams made are those of each program's first test.
@@ -89,9 +93,7 @@ def _rehearse(free: int) -> None:
             os.lseek(each, 0, os.SEEK_SET)
         for read, _ in pipes[:2]:
             os.read(read, 1 << 16)
-    _first_streams(seats)
-    for target in range(birth.SEATS):
-        os.dup2(silent, target)
+    return seats, silent
 
 
 def _first_streams(seats: list[int]) -> None:
