@@ -38,15 +38,15 @@ SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
 WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
 """Modules that a program may have changed so that it would meet its own change."""
 MEDDLING, REWIRING, REDIRECTING, CHANCE, LIMITS, THREADS = 1, 2, 4, 8, 16, 32
-"""Doubts about a submission: it may change a module or a built-in name, how a stream of output
-works, which files the descriptors are; use the shared random numbers; change the interpreter's
-limits or the context of decimals; start or end threads."""
+"""Doubts about a submission: it may change a module or a built-in name, how a stream works, which
+files the descriptors are; use the shared random numbers; change the interpreter's limits or the
+context of decimals; start or end threads."""
 WORDS = {
     doubt: words.split()
     for doubt, words in {
         MEDDLING: "setattr __dict__ vars( globals( exec eval __import__ import_module builtins "
         "modules ctypes gc.",
-        REWIRING: "reconfigure detach buffer getattr _CHUNK",
+        REWIRING: "reconfigure detach buffer getattr _CHUNK tell seek",
         REDIRECTING: "close dup open fd tty IO socket Connection detach buffer raw getattr ctypes",
         CHANCE: "random statistics sympy uuid email",
         LIMITS: "setrecursion set_int setswitch stack_size umask gc settrace setprofile argv "
@@ -66,7 +66,8 @@ RECURSION, DIGITS = 1000, 4300
 _names: dict[str, Any] = builtins.__dict__
 _built_in = dict(_names)
 _thresholds = gc.get_threshold()
-_output: list[Any] = [None, None]
+_streams: list[Any] = [None, None, None]
+"""Input, output and errors as `refresh` made them last."""
 _path: list[str] = []
 _finders: list[Any] = []
 _waiting: list[Any] = []
@@ -213,7 +214,7 @@ def _replaced() -> bool:
 
 def flush() -> None:
     """What was written before a program put streams of its own in the place of these."""
-    for stream in _output:
+    for stream in _streams[1:]:
         try:  # noqa: SIM105 - a context manager would touch more memory
             stream.flush()
         except (OSError, ValueError):
@@ -223,15 +224,16 @@ def flush() -> None:
 def refresh(doubts: int = ALL) -> None:
     """Streams, random numbers and the interpreter's limits, as a new process has them.
 
-    Without the doubts REWIRING, CHANCE and LIMITS, the streams for output stay if they are still
-    those of an earlier call, the random numbers go on, and the limits are as they were.
+    Without the doubts REWIRING, CHANCE and LIMITS, the streams stay if they are still those of an
+    earlier call, the random numbers go on, and the limits are as they were.
     """
-    sys.stdin = open(0, encoding="utf-8", errors="strict", closefd=False)  # noqa: SIM115
-    out, err = _output
-    if doubts & REWIRING or sys.stdout is not out or sys.stderr is not err or _closed():
+    given, out, err = _streams
+    if doubts & REWIRING or sys.stdin is not given or not _rewound(given):
+        sys.stdin = open(0, encoding="utf-8", errors="strict", closefd=False)  # noqa: SIM115
+    if doubts & REWIRING or sys.stdout is not out or sys.stderr is not err or _closed(out, err):
         sys.stdout = open(1, "w", -1, "utf-8", "strict", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
-        _output[:] = sys.stdout, sys.stderr
+    _streams[:] = sys.stdin, sys.stdout, sys.stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore
     if doubts & CHANCE:
         random.seed(SEED)
@@ -239,14 +241,24 @@ def refresh(doubts: int = ALL) -> None:
         _limits()
 
 
-def drop() -> None:
-    """Let go of the streams; `refresh` makes new ones."""
-    _output[:] = None, None
-    sys.stdin = sys.stdout = sys.stderr = sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore
+def forget() -> None:
+    """Let go of the streams, so that `refresh` makes new ones where memory is taken from then."""
+    _streams[:] = None, None, None
+    sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
 
 
-def _closed() -> bool:
-    out, err = _output
+def _rewound(given: Any) -> bool:
+    """Whether it reads the input from its start now, and holds nothing of what it read before."""
+    try:
+        given.buffer.seek(0, os.SEEK_END)  # nearer places it would find in what it holds
+        given.seek(0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _closed(out: Any, err: Any) -> bool:
     return out.closed or err.closed
 
 

@@ -44,7 +44,7 @@ def up(kept: list[int], settings: birth.Settings, stretches: list[pages.Stretch]
     state.remember()
     saved = [os.dup2(each, birth.HIGH + place) for place, each in enumerate(kept)]
     seats, silent = _rehearse(birth.HIGH + len(kept))
-    state.drop()
+    state.forget()
     gc.collect()
     pages.fresh()
     settings = settings._replace(calls=tuple(map(libc.anew, settings.calls)))
