@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from sandbox.inside import pages, runner, warm
@@ -24,7 +25,8 @@ PID = struct.Struct("=q")
 """Which process was born; or, when the keeper asks, whose end it waits for."""
 GONE = struct.Struct("=qddq")
 """Wait status, CPU seconds (user, system), peak resident KiB."""
-MESSAGE = 4096
+MESSAGE = 440
+"""Bytes of a message, at most: so short that the C library is not asked for room."""
 SPACE = socket.CMSG_SPACE(LOW * 4)
 
 
@@ -46,33 +48,55 @@ def serve(
     _keep_low()
     if settings.rlimits:
         rlimits.share()
-    before, after = (pids.before_fork.call, pids.after_fork.call) if pids else (None, None)
+    before, after = (pids.before_fork.call, pids.after_fork.call) if pids else (_nothing, _nothing)
+    _births(asked, settings, libc.anew(before), libc.anew(after))
+
+
+def _births(
+    asked: socket.socket,
+    settings: Settings,
+    before: Callable[[], object],
+    after: Callable[[], object],
+) -> NoReturn:
+    """The zygote's work: what it needs for it lies together, and it makes little else."""
+    receive, send, pack = asked.recvmsg, asked.send, PID.pack
+    fork, wait, close, number = os.fork, os.waitpid, os.closerange, int.from_bytes
+    order, words, size = sys.byteorder, ASKED.size, PID.size
     left: list[int] = []
     while True:
-        message, parts, _, _ = asked.recvmsg(MESSAGE, SPACE)
+        message, parts, _, _ = receive(MESSAGE, SPACE)
         if not message:
             os._exit(0)
         if not parts:
-            (pid,) = PID.unpack(message)
-            _, status, usage = os.wait4(pid, 0)
-            asked.send(GONE.pack(status, usage[0], usage[1], usage[2]))
+            _, status, usage = os.wait4(number(message, order), 0)
+            send(GONE.pack(status, usage[0], usage[1], usage[2]))
             continue
-        if len(message) > ASKED.size:
-            left += [pid for (pid,) in PID.iter_unpack(message[ASKED.size :])]
-            left = [pid for pid in left if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        for at in range(words, len(message), size):
+            left.append(number(message[at : at + size], order))
+        still = 0
+        for pid in left:
+            if wait(pid, os.WNOHANG)[0] == 0:
+                left[still] = pid
+                still += 1
+        del left[still:]
         handed = parts[0][2]
         count = len(handed) // 4
-        if int.from_bytes(handed[-4:], sys.byteorder) != LOW + count - 1:
+        if number(handed[-4:], order) != LOW + count - 1:
             os._exit(1)  # they lie side by side, above those that are kept: see `_keep_low`
-        if before is not None and before() == -1:
+        if before() == -1:
             os._exit(1)  # without a namespace of its own no program is born
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
-            _become_program(message[: ASKED.size], count, settings)
-        if after is not None and after() == -1:
+            _become_program(message[:words], count, settings)
+        if after() == -1:
             os._exit(1)
-        os.closerange(LOW, LOW + count)
-        asked.send(PID.pack(pid))
+        close(LOW, LOW + count)
+        send(pack(pid))
+
+
+def _nothing() -> int:
+    """Where there is no namespace to enter or to leave."""
+    return 0
 
 
 def _become_program(message: bytes, count: int, settings: Settings) -> NoReturn:
