@@ -22,7 +22,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 
-_SIMPLE = (ctypes.c_int, ctypes.c_long, ctypes.c_ulong, ctypes.c_void_p)
+_NUMBERS = (ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
 Argument = int | bytes | None | ctypes.Array[ctypes.c_char] | ctypes.c_void_p
 
 
@@ -51,7 +51,7 @@ def anew(call: Callable[[], object]) -> Callable[[], object]:
     """The same call, with numbers of its own: they lie where memory is taken from now."""
     if not isinstance(call, functools.partial):
         return call
-    words = [type(each)(each.value) if isinstance(each, _SIMPLE) else each for each in call.args]
+    words = [type(each)(each.value) if isinstance(each, _NUMBERS) else each for each in call.args]
     return functools.partial(call.func, *words)
 
 
