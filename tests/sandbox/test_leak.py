@@ -182,6 +182,37 @@ def test_what_a_test_draws_or_redirects_is_as_new_for_the_next(box: Backend, nam
     assert [run.stdout for run in once] == [run.stdout for run in each]
 
 
+READ = {
+    "all": "sys.stdin.read()",
+    "a line": "input()",
+    "a few characters": "sys.stdin.read(3)",
+    "a line by the stream": "sys.stdin.readline()",
+    "lines": "[line for line, _ in zip(sys.stdin, range(2))]",
+    "the rest of a line begun": "(next(sys.stdin), sys.stdin.read(1))",
+    "the kinds of line ends": "(sys.stdin.read(), sys.stdin.newlines)",
+    "places": "(next(sys.stdin), sys.stdin.seek(0), sys.stdin.tell())",
+    "bytes": "sys.stdin.buffer.read(5)",
+    "the file": "os.read(0, 5)",
+    "the file after the stream": "(sys.stdin.read(1), os.read(0, 5))",
+    "another stream of it": "open(0, closefd=False).readline()",
+    "nothing": "0",
+    "after its end": "(sys.stdin.read(), sys.stdin.read())",
+}
+INPUTS = ("one\ntwo\nthree\n", "four", "\r\n\r\n", "", "é" * 9000 + "\nend", "five\nsix\n")
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_a_test_has_read_is_nothing_to_the_next(box: Backend, name: str):
+    source = (
+        f"import os, sys\ntry: print(ascii({READ[name]})[:99])\n"
+        "except (EOFError, StopIteration, UnicodeDecodeError) as error: print(repr(error))"
+    )
+    once = runs(box, stdin(source, *INPUTS))
+    each = runs(box, stdin(source, *INPUTS, isolation="test"))
+    assert [run.status for run in once] == ["OK"] * len(INPUTS), once
+    assert [run.stdout for run in once] == [run.stdout for run in each]
+
+
 def test_a_program_holds_the_descriptors_of_its_tests_and_no_other(box: Backend):
     source = (
         "import os\nfound = []\nfor each in range(4096):\n"
