@@ -56,7 +56,7 @@ WORDS = {
 }
 """One of these is in every source that gives reason for the doubt."""
 ALL = MEDDLING | REWIRING | REDIRECTING | CHANCE | LIMITS | THREADS
-FROM_PREFIX = CHANCE | LIMITS | THREADS
+FROM_PREFIX = REWIRING | CHANCE | LIMITS | THREADS
 """Where the names that give reason for it may be the prefix's."""
 STORE, DELETE = opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"]
 YOUNG = 1 if sys.version_info < (3, 14) else 0

@@ -143,6 +143,10 @@ ALTERED = {
         "from decimal import *",
         "print(input(), getcontext())\nsetcontext(Context(prec=5))",
     ),
+    "reads bytes by a name of the prefix": (
+        "import sys\ninput = sys.stdin.buffer.readline",
+        "print(input())",
+    ),
     "arguments": ("", "import sys\nprint(input(), sys.argv)\nsys.argv.append('x')"),
     "traces": ("", "import sys\nprint(input(), sys.gettrace())\nsys.settrace(lambda *_: None)"),
     "masks": ("", "import os\nprint(input(), os.umask(0))"),
@@ -192,6 +196,7 @@ READ = {
     "the kinds of line ends": "(sys.stdin.read(), sys.stdin.newlines)",
     "places": "(next(sys.stdin), sys.stdin.seek(0), sys.stdin.tell())",
     "bytes": "sys.stdin.buffer.read(5)",
+    "bytes by another module": "files.FileInput(mode='rb').readline()",
     "the file": "os.read(0, 5)",
     "the file after the stream": "(sys.stdin.read(1), os.read(0, 5))",
     "another stream of it": "open(0, closefd=False).readline()",
@@ -204,7 +209,7 @@ INPUTS = ("one\ntwo\nthree\n", "four", "\r\n\r\n", "", "é" * 9000 + "\nend", "f
 @pytest.mark.parametrize("name", READ)
 def test_what_a_test_has_read_is_nothing_to_the_next(box: Backend, name: str):
     source = (
-        f"import os, sys\ntry: print(ascii({READ[name]})[:99])\n"
+        f"import fileinput as files, os, sys\ntry: print(ascii({READ[name]})[:99])\n"
         "except (EOFError, StopIteration, UnicodeDecodeError) as error: print(repr(error))"
     )
     once = runs(box, stdin(source, *INPUTS))
