@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -27,25 +28,31 @@ def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     keeper = Keeper(inbound, outbound, zygote)
     silent = os.open(os.devnull, os.O_RDWR)
     os.dup2(silent, 2)
-    while True:
-        try:
-            job = frames.receive(inbound)
-            rows: list[list[Any]] = []
-            size, waited = 0, 0.0
-            try:
-                for index, seen in _tests(keeper, job):
-                    rows.append(seen.row(index))
-                    size += seen.size
-                    waited += seen.wall
-                    if size > LARGE or waited > HELD_BACK:
-                        frames.send(outbound, {"runs": rows})
-                        rows, size, waited = [], 0, 0.0
-                end = {"runs": rows, "end": True}
-            except Fault as fault:
-                end = {"runs": rows, "fault": str(fault)}
-            frames.send(outbound, end)
-        except (EOFError, OSError, frames.BadFrame, Lost):
-            os._exit(0)
+    with contextlib.suppress(OSError):  # what programs do comes first: we wake to more at once
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        for body in frames.bodies(inbound):
+            _serve(keeper, frames.unpack(body), outbound)
+    except (OSError, frames.BadFrame, Lost):
+        pass
+    os._exit(0)
+
+
+def _serve(keeper: Keeper, job: dict[str, Any], outbound: int) -> None:
+    rows: list[list[Any]] = []
+    size, waited = 0, 0.0
+    try:
+        for index, seen in _tests(keeper, job):
+            rows.append(seen.row(index))
+            size += seen.size
+            waited += seen.wall
+            if size > LARGE or waited > HELD_BACK:
+                frames.send(outbound, {"runs": rows})
+                rows, size, waited = [], 0, 0.0
+        end = {"runs": rows, "end": True}
+    except Fault as fault:
+        end = {"runs": rows, "fault": str(fault)}
+    frames.send(outbound, end)
 
 
 def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:
@@ -120,7 +127,8 @@ class _Row:
 
     def _found(self, since: float) -> list[bytes] | Seen:
         """Answers that are there, one at least; or how a test ended without."""
-        child, limits, dozed = self.child, self.limits, False
+        child, limits = self.child, self.limits
+        self._doze()
         while True:
             try:
                 answers = child.listen(self.sent - self.index)
@@ -128,10 +136,6 @@ class _Row:
                 return Seen("RE", f"its answer was no frame: {error}")
             if answers:
                 return answers
-            if not dozed:
-                self._doze()
-                dozed = True
-                continue
             wall, cpu = time.monotonic() - since, child.cpu() - child.assigned
             if child.usage is not None:
                 return died(child, self.tests[self.index], cpu)
@@ -146,7 +150,7 @@ class _Row:
     def _doze(self) -> None:
         """Until the last test prints; or one that leaves it enough to go on with until we wake."""
         last = self.sent - 1 if self.sent == self.end else self.index + self.slots // 2
-        prints = self.tests[last]["kind"] == "stdin"
+        prints = self.tests[last]["kind"] == "stdin" and last > self.index
         bell = self.child.bell(self._slot(last), prints=prints)
         self.keeper.doze(self.child, min(QUICK, self.limits["wall"], self.limits["cpu"]), bell)
 
