@@ -16,7 +16,9 @@ from typing import Any, Literal, cast, get_args
 from sandbox.errors import BadProgram
 from sandbox.types import SCIENTIFIC, Assertions, Call, Limits, Pool, Program, Run, Status, Stdin
 
-SCIENCE = re.compile(r"\b(numpy|sympy|pandas|scipy)\b")
+PACKAGES = ("numpy", "sympy", "pandas", "scipy")
+"""What the scientific pool loads, where it is installed."""
+SCIENCE = re.compile(rf"\b({'|'.join(PACKAGES)})\b")
 Kind = Literal["lean", "numpy", "scientific"]
 """What a box has loaded. `scientific` has all that `numpy` has."""
 STATUSES = frozenset(get_args(Status))
@@ -44,6 +46,7 @@ def kind_of(program: Program) -> Kind:
 def _named(program: Program) -> set[str]:
     texts = [program.source, program.prefix]
     texts += [test.code for test in program.tests if isinstance(test, Assertions)]
+    texts = [text for text in texts if any(name in text for name in PACKAGES)]  # it is far quicker
     return {name for text in texts for name in SCIENCE.findall(text)}
 
 

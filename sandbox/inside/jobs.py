@@ -53,6 +53,7 @@ def _serve(keeper: Keeper, job: dict[str, Any], outbound: int) -> None:
     except Fault as fault:
         end = {"runs": rows, "fault": str(fault)}
     frames.send(outbound, end)
+    keeper.tidy()
 
 
 def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:

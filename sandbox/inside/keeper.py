@@ -244,6 +244,7 @@ class Keeper:
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
         self._left: list[int] = []
+        self._closing: list[Child] = []
         self._spare: Child | None = None
         self._unborn: Child | None = None
         """Whose number the zygote has not been heard to tell."""
@@ -252,6 +253,7 @@ class Keeper:
     def child(self, job: dict[str, Any], slots: int = 1, link: int | None = None) -> Child:
         """A new program process that has been given the job's texts."""
         kind = Kind(_limits(job), slots)
+        self.tidy()
         self._deliver()
         child, self._spare = self._spare, None
         if child is not None and (link is not None or child.kind != kind):
@@ -333,7 +335,13 @@ class Keeper:
         child.kill()
         if child.usage is None:
             self._left.append(child.pid)
-        child.close()
+        self._closing.append(child)
+
+    def tidy(self) -> None:
+        """Give back the pipes of those that were left: it takes a while, and nobody waits for it."""
+        for child in self._closing:
+            child.close()
+        self._closing.clear()
 
     def _told(self) -> bytes:
         message = self.zygote.recv(256)
