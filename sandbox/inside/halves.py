@@ -32,12 +32,12 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     seen: Seen | None = None
     while seen is None:
         seen = _look(keeper, (holder, judge), test, time.monotonic() - start)
-    wall = time.monotonic() - start
+    seen.wall = time.monotonic() - start
     memory = keeper.end(holder).memory
     spent = judge.cpu()
     keeper.leave(judge)
     holder.read_errors()
-    seen = measured(seen, holder, test, wall, last=True)
+    measured(seen, holder, test, last=True)
     seen.cpu, seen.memory, seen.again = seen.cpu + spent, memory, False
     seen.stderr = bytes(judge.stderr[-job["limits"]["stderr"] :]) or seen.stderr
     return seen

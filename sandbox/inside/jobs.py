@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from sandbox import frames
 from sandbox.inside import halves, runner
-from sandbox.inside.keeper import TICK, Child, Keeper, Lost
+from sandbox.inside.keeper import TICK, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
 SLOTS = 10
@@ -155,21 +155,33 @@ class _Row:
         bell = self.child.bell(self._slot(last), prints=prints)
         self.keeper.doze(self.child, min(QUICK, self.limits["wall"], self.limits["cpu"]), bell)
 
-    def _settled(self, found: list[bytes] | Seen, wall: float) -> Iterator[Seen]:
-        """The tests that were answered, with output and times: they share the time on the clock."""
-        child = self.child
+    def _settled(self, found: list[bytes] | Seen, wall: float) -> list[Seen]:
+        """The tests that were answered, up to one that is not OK; each with its share of the time.
+
+        They woke us once, so the seconds on the clock are shared by the CPU seconds that each took.
+        """
+        child, index, settled = self.child, self.index, list[Seen]()
         answers = found if isinstance(found, list) else [b""]
         child.count()
-        for place, answer in enumerate(answers, 1):
-            test, last = self.tests[self.index], self.index + 1 == self.end
-            if place > 1:
-                child.turn(self._slot(self.index))
+        for answer in answers:
+            test, last = self.tests[index], index + 1 == self.end
+            if settled:
+                child.turn(self._slot(index))
             seen = answered(answer, test) if isinstance(found, list) else found
+            settled.append(seen)
             if not seen.again:
                 seen.memory = self.keeper.end(child).memory
-            if place == len(answers) or not seen.again:
+            over = not seen.again or seen.status != "OK"
+            if over or len(settled) == len(answers):
                 child.read_errors()
-            yield measured(seen, child, test, wall / len(answers), last=last)
+            measured(seen, child, test, last=last)
+            if over or seen.status != "OK":
+                break
+            index += 1
+        spent = sum(seen.cpu for seen in settled)
+        for seen in settled:
+            seen.wall = wall * (seen.cpu / spent if spent else 1 / len(settled))
+        return settled
 
 
 def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -338,7 +338,7 @@ class Keeper:
         self._closing.append(child)
 
     def tidy(self) -> None:
-        """Give back the pipes of those that were left: it takes a while, and nobody waits for it."""
+        """Give back the pipes of those that were left: best while nobody waits for us."""
         for child in self._closing:
             child.close()
         self._closing.clear()

@@ -106,8 +106,8 @@ def died(child: Child, test: dict[str, Any], cpu: float) -> Seen:
     return Seen("RE", f"signal {number} ({signal.strsignal(number)})")
 
 
-def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float, *, last: bool) -> Seen:
-    """The same with output and times; output beyond the cap is OLE whatever came after it.
+def measured(seen: Seen, child: Child, test: dict[str, Any], *, last: bool) -> None:
+    """Add output and CPU seconds; output beyond the cap is OLE whatever came after it.
 
     A process may be ahead of what was watched. So a test is charged with the CPU seconds that the
     process says it took, up to those that the kernel counted; the last with all that are left. What
@@ -125,6 +125,4 @@ def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float, *, las
     counted = max(0.0, child.counted - child.assigned)
     seen.cpu = min(seen.cpu, counted) if seen.again and not last else counted
     child.assigned += seen.cpu
-    seen.wall = wall
     seen.weak = test["kind"] == "weak"
-    return seen
