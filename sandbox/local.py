@@ -16,11 +16,9 @@ from sandbox.cgroup import Group, NoGroup
 from sandbox.errors import SandboxUnavailable
 from sandbox.pool import Workers
 from sandbox.types import Capabilities, Program, Result
-from sandbox.wire import Kind, check, kind_of
+from sandbox.wire import PACKAGES, Kind, check, kind_of
 from sandbox.worker import ENVIRONMENT, Broken, PipeWire, Worker, zygote_argv
 
-PACKAGES = ("numpy", "sympy", "pandas", "scipy")
-"""What the scientific pool loads, where it is installed."""
 REQUIRED = ("rlimits", "no_new_privs", "capabilities", "seccomp")
 EITHER = ("landlock", "pivot_root")
 """One of them has to be on."""

@@ -48,7 +48,8 @@ class Gate:
         finally:
             with self._changed:
                 self._inside -= 1
-                self._changed.notify_all()
+                if self._waiting and not self._inside:
+                    self._changed.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 from sandbox import frames
 from sandbox.cgroup import Group
 from sandbox.types import Program, Run
-from sandbox.wire import BadReply, Kind, job_of, run_of
+from sandbox.wire import BadReply, Kind, job_of, run_in
 
 READY = 120.0
 """Seconds until a box has to be ready."""
@@ -28,6 +28,8 @@ GRACE = 60.0
 """Seconds beyond a test's own wall limit after which its keeper counts as stuck."""
 OWN = 1 << 30
 """Bytes that keeper and zygote may hold."""
+CHUNK = 1 << 16
+"""Bytes that are read at once: a pipe holds no more."""
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -146,17 +148,20 @@ class Worker:
         except OSError as error:
             raise Broken(f"the box is gone: {error}") from None
         index, over = first, False
-        for told in self._told(2 * program.limits.clock + GRACE):  # a test may be run twice
+        for row in self._rows(2 * program.limits.clock + GRACE):  # a test may be run twice
             if over:
                 raise Broken("more results than tests")
-            run = self._run_of(told, index)
+            try:
+                run = run_in(row, index)
+            except BadReply as error:
+                raise Broken(str(error)) from None
             yield run
             index += 1
             over = index == len(program.tests) or (run.status != "OK" and program.stop_at_fault)
         if not over:
             raise Broken("fewer results than tests")
 
-    def _told(self, seconds: float) -> Iterator[Any]:
+    def _rows(self, seconds: float) -> Iterator[Any]:
         """The results of a job as the box tells them, several in a frame, up to its end."""
         while True:
             said = self._frame(seconds)
@@ -173,34 +178,32 @@ class Worker:
         """End the box."""
         self._wire.close()
 
-    def _run_of(self, said: Any, index: int) -> Run:
-        try:
-            return run_of(said, index)
-        except BadReply as error:
-            raise Broken(str(error)) from None
-
     def _frame(self, seconds: float) -> dict[str, Any]:
         until = time.monotonic() + seconds
         try:
-            size = frames.length(self._exactly(4, until))
-            said = frames.unpack(self._exactly(size, until))
+            self._fill(4, until)
+            end = 4 + frames.length(self._held[:4])
+            self._fill(end, until)
+            body, self._held = self._held[4:end], self._held[end:]
+            said = frames.unpack(body)
         except (frames.BadFrame, OSError) as error:
             raise Broken(f"no frame came: {error!r}") from None
         if not isinstance(said, dict):
             raise Broken("a frame is no object")
         return cast("dict[str, Any]", said)
 
-    def _exactly(self, size: int, until: float) -> bytes:
-        parts, left = [self._held[:size]], size - len(self._held)
-        self._held = self._held[size:]
-        while left > 0:
-            part = self._wire.read(1 << 20, until - time.monotonic())
+    def _fill(self, size: int, until: float) -> None:
+        """Hold so many bytes, at least."""
+        if len(self._held) >= size:
+            return
+        parts, there = [self._held], len(self._held)
+        while there < size:
+            part = self._wire.read(CHUNK, until - time.monotonic())
             if not part:
                 raise frames.BadFrame("the stream ended")
-            parts.append(part[:left])
-            self._held = part[left:]
-            left -= len(part)
-        return b"".join(parts)
+            parts.append(part)
+            there += len(part)
+        self._held = b"".join(parts)
 
 
 def zygote_argv(python: str = sys.executable, house: str = str(HOUSE)) -> list[str]:

@@ -32,11 +32,12 @@ def watch(keeper: Keeper, job: dict[str, Any], test: dict[str, Any]) -> Seen:
     seen: Seen | None = None
     while seen is None:
         seen = _look(keeper, (holder, judge), test, time.monotonic() - start)
-    wall = time.monotonic() - start
+    seen.wall = time.monotonic() - start
     memory = keeper.end(holder).memory
     spent = judge.cpu()
     keeper.leave(judge)
-    seen = measured(seen, holder, test, wall, last=True)
+    holder.read_errors()
+    measured(seen, holder, test, last=True)
     seen.cpu, seen.memory, seen.again = seen.cpu + spent, memory, False
     seen.stderr = bytes(judge.stderr[-job["limits"]["stderr"] :]) or seen.stderr
     return seen
@@ -49,7 +50,7 @@ def _look(
     holder, judge = both
     limits = holder.limits
     try:
-        said, verdict = holder.listen(), judge.listen()
+        said, verdict = _said(holder), _said(judge)
     except frames.BadFrame as error:
         return Seen("RE", f"its answer was no frame: {error}")
     cpu = holder.cpu()
@@ -71,6 +72,11 @@ def _look(
     return None
 
 
+def _said(child: Child) -> bytes | None:
+    answers = child.listen()
+    return answers[0] if answers else None
+
+
 def _held(said: bytes, test: dict[str, Any]) -> Seen:
     """The holding half never ends well by itself: its submission failed before the test did."""
     seen = answered(said, test)
@@ -90,7 +96,7 @@ def _judged(
     until = time.monotonic() + LAST_WORDS
     while holder.usage is None and time.monotonic() < until:
         try:
-            said = holder.listen()
+            said = _said(holder)
         except frames.BadFrame:
             break
         if said is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 from sandbox import frames
 from sandbox.inside import halves, runner
-from sandbox.inside.keeper import TICK, Child, Keeper, Lost
+from sandbox.inside.keeper import TICK, Keeper, Lost
 from sandbox.inside.seen import Fault, Seen, answered, died, measured
 
 SLOTS = 10
@@ -27,24 +28,32 @@ def serve(inbound: int, outbound: int, zygote: socket.socket) -> NoReturn:
     keeper = Keeper(inbound, outbound, zygote)
     silent = os.open(os.devnull, os.O_RDWR)
     os.dup2(silent, 2)
-    while True:
-        try:
-            job = frames.receive(inbound)
-            told: list[dict[str, Any]] = []
-            size, since = 0, time.monotonic()
-            try:
-                for index, seen in _tests(keeper, job):
-                    told.append(seen.told(index))
-                    size += seen.size
-                    if size > LARGE or time.monotonic() - since > HELD_BACK:
-                        frames.send(outbound, {"runs": told})
-                        told, size, since = [], 0, time.monotonic()
-                end = {"runs": told, "end": True}
-            except Fault as fault:
-                end = {"runs": told, "fault": str(fault)}
-            frames.send(outbound, end)
-        except (EOFError, OSError, frames.BadFrame, Lost):
-            os._exit(0)
+    with contextlib.suppress(OSError):  # what programs do comes first: we wake to more at once
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        for body in frames.bodies(inbound):
+            _serve(keeper, frames.unpack(body), outbound)
+    except (OSError, frames.BadFrame, Lost):
+        pass
+    os._exit(0)
+
+
+def _serve(keeper: Keeper, job: dict[str, Any], outbound: int) -> None:
+    rows: list[list[Any]] = []
+    size, waited = 0, 0.0
+    try:
+        for index, seen in _tests(keeper, job):
+            rows.append(seen.row(index))
+            size += seen.size
+            waited += seen.wall
+            if size > LARGE or waited > HELD_BACK:
+                frames.send(outbound, {"runs": rows})
+                rows, size, waited = [], 0, 0.0
+        end = {"runs": rows, "end": True}
+    except Fault as fault:
+        end = {"runs": rows, "fault": str(fault)}
+    frames.send(outbound, end)
+    keeper.tidy()
 
 
 def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:
@@ -52,8 +61,8 @@ def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:
     tests, index = job["tests"], job["first"]
     while index < len(tests):
         split = tests[index]["kind"] == "split"
-        row = _split(keeper, job, index) if split else _row(keeper, job, index)
-        for number, seen in row:
+        seen_of = _split(keeper, job, index) if split else _Row(keeper, job, index).play()
+        for number, seen in seen_of:
             yield number, seen
             if seen.status != "OK" and job["stop"]:
                 return
@@ -64,75 +73,115 @@ def _split(keeper: Keeper, job: dict[str, Any], index: int) -> Iterator[tuple[in
     yield index, halves.watch(keeper, job, job["tests"][index])
 
 
-def _row(keeper: Keeper, job: dict[str, Any], first: int) -> Iterator[tuple[int, Seen]]:
+class _Row:
     """Tests in one process, up to the first that it should not be used after.
 
     It is handed a few tests ahead, each with an input and an output of its own, so that it does not
-    wait for us. One that fails in a used process is left to a new one: so what earlier tests left
-    behind is never the reason.
+    wait for us, and we need not wake for each. One that fails in a used process is left to a new
+    one: so what earlier tests left behind is never the reason.
     """
-    tests = job["tests"]
-    end = first + 1
-    while job["isolation"] != "test" and end < len(tests) and tests[end]["kind"] != "split":
-        end += 1
-    slots = min(SLOTS, end - first)
-    child = keeper.child(job, slots)
-    sent = first
-    try:
-        for index in range(first, end):
-            while sent < min(end, index + slots):
-                child.submit(*_asked(tests[sent], job["limits"]), (sent - first) % slots)
-                sent += 1
-            child.send()
-            if index == first:
-                keeper.expect(child)
-            child.turn((index - first) % slots)
-            seen = _watch(keeper, child, job, tests[index], last=index + 1 == end)
-            if index > first and seen.status in ("RE", "MLE"):
-                return
-            yield index, seen
-            if not seen.again or seen.status != "OK":
-                return
-    finally:
-        keeper.leave(child)
 
+    def __init__(self, keeper: Keeper, job: dict[str, Any], first: int) -> None:
+        self.keeper, self.limits, self.tests = keeper, job["limits"], job["tests"]
+        self.first = self.index = self.sent = first
+        self.end = first + 1
+        while job["isolation"] != "test" and self.end < len(self.tests):
+            if self.tests[self.end]["kind"] == "split":
+                break
+            self.end += 1
+        self.slots = min(SLOTS, self.end - first)
+        self.child = keeper.child(job, self.slots)
 
-def _watch(
-    keeper: Keeper, child: Child, job: dict[str, Any], test: dict[str, Any], *, last: bool
-) -> Seen:
-    """One test in this process, from its turn to its end or its limit."""
-    limits = job["limits"]
-    start = time.monotonic()
-    seen: Seen | None = None
-    quick = True
-    while seen is None:
+    def play(self) -> Iterator[tuple[int, Seen]]:
+        """Each test's number with what was seen of it."""
+        child, since = self.child, time.monotonic()
         try:
-            answer = child.heard_already() if quick else child.listen()
-        except frames.BadFrame as error:
-            seen = Seen("RE", f"its answer was no frame: {error}")
-            break
-        if answer is not None:
-            seen = answered(answer, test)
-            break
-        if quick:
-            keeper.wait([child], min(QUICK, limits["wall"], limits["cpu"]), quick=True)
-            quick = False
-            continue
-        wall, cpu = time.monotonic() - start, child.cpu() - child.assigned
-        if child.usage is not None:
-            seen = died(child, test, cpu)
-        elif len(child.stdout) > limits["stdout"]:
-            seen = Seen("OLE", f"more than {limits['stdout']} bytes of output")
-        elif cpu >= limits["cpu"]:
-            seen = Seen("TLE", f"more than {limits['cpu']:g} s of CPU")
-        elif wall >= limits["wall"]:
-            seen = Seen("TLE", f"more than {limits['wall']:g} s on the clock")
-        else:
-            left = min(TICK, limits["wall"] - wall, limits["cpu"] - cpu)
-            keeper.wait([child], left)
-    if not seen.again:
-        seen.memory = keeper.end(child).memory
-    return measured(seen, child, test, time.monotonic() - start, last=last)
+            while self.index < self.end:
+                self._hand_out()
+                child.turn(self._slot(self.index))
+                found = self._found(since)
+                now = time.monotonic()
+                for seen in self._settled(found, now - since):
+                    if self.index > self.first and seen.status in ("RE", "MLE"):
+                        return
+                    yield self.index, seen
+                    if not seen.again or seen.status != "OK":
+                        return
+                    self.index += 1
+                since = now
+        finally:
+            self.keeper.leave(child)
+
+    def _slot(self, index: int) -> int:
+        return (index - self.first) % self.slots
+
+    def _hand_out(self) -> None:
+        """Let it have the tests for which there are slots."""
+        begins = self.sent == self.first
+        while self.sent < min(self.end, self.index + self.slots):
+            test = self.tests[self.sent]
+            self.child.submit(*_asked(test, self.limits), self._slot(self.sent))
+            self.sent += 1
+        self.child.send()
+        if begins:
+            self.keeper.expect(self.child)
+
+    def _found(self, since: float) -> list[bytes] | Seen:
+        """Answers that are there, one at least; or how a test ended without."""
+        child, limits = self.child, self.limits
+        self._doze()
+        while True:
+            try:
+                answers = child.listen(self.sent - self.index)
+            except frames.BadFrame as error:
+                return Seen("RE", f"its answer was no frame: {error}")
+            if answers:
+                return answers
+            wall, cpu = time.monotonic() - since, child.cpu() - child.assigned
+            if child.usage is not None:
+                return died(child, self.tests[self.index], cpu)
+            if len(child.stdout) > limits["stdout"]:
+                return Seen("OLE", f"more than {limits['stdout']} bytes of output")
+            if cpu >= limits["cpu"]:
+                return Seen("TLE", f"more than {limits['cpu']:g} s of CPU")
+            if wall >= limits["wall"]:
+                return Seen("TLE", f"more than {limits['wall']:g} s on the clock")
+            self.keeper.wait([child], min(TICK, limits["wall"] - wall, limits["cpu"] - cpu))
+
+    def _doze(self) -> None:
+        """Until the last test prints; or one that leaves it enough to go on with until we wake."""
+        last = self.sent - 1 if self.sent == self.end else self.index + self.slots // 2
+        prints = self.tests[last]["kind"] == "stdin" and last > self.index
+        bell = self.child.bell(self._slot(last), prints=prints)
+        self.keeper.doze(self.child, min(QUICK, self.limits["wall"], self.limits["cpu"]), bell)
+
+    def _settled(self, found: list[bytes] | Seen, wall: float) -> list[Seen]:
+        """The tests that were answered, up to one that is not OK; each with its share of the time.
+
+        They woke us once, so the seconds on the clock are shared by the CPU seconds that each took.
+        """
+        child, index, settled = self.child, self.index, list[Seen]()
+        answers = found if isinstance(found, list) else [b""]
+        child.count()
+        for answer in answers:
+            test, last = self.tests[index], index + 1 == self.end
+            if settled:
+                child.turn(self._slot(index))
+            seen = answered(answer, test) if isinstance(found, list) else found
+            settled.append(seen)
+            if not seen.again:
+                seen.memory = self.keeper.end(child).memory
+            over = not seen.again or seen.status != "OK"
+            if over or len(settled) == len(answers):
+                child.read_errors()
+            measured(seen, child, test, last=last)
+            if over or seen.status != "OK":
+                break
+            index += 1
+        spent = sum(seen.cpu for seen in settled)
+        for seen in settled:
+            seen.wall = wall * (seen.cpu / spent if spent else 1 / len(settled))
+        return settled
 
 
 def _asked(test: dict[str, Any], limits: dict[str, Any]) -> tuple[bytes, bytes]:

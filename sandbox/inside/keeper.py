@@ -48,42 +48,40 @@ class Child:
         pipes = [os.pipe() for _ in range(slots + 1)]
         *self.outs, self.err = (read for read, _ in pipes)
         *outs, err = (write for _, write in pipes)
-        self.control, control = socket.socketpair()
+        self.line, line = socket.socketpair()
         self.slot = -1
         self._used: set[int] = set()
         """Slots whose input has been filled before."""
         self._unsent = bytearray()
-        self.polls = {each: [keeper.poll] for each in (*self.outs, self.err)}
-        self.polls[self.control.fileno()] = [keeper.poll, keeper.quick]
         self.open: set[int] = set()
-        self._watched: set[int] = set()
+        """Descriptors from which something may still come."""
         for each in (*self.outs, self.err):
             os.set_blocking(each, False)
-        self.stdout, self.stderr, self.heard = bytearray(), bytearray(), bytearray()
-        self.waited_for = True
-        """Something may have come on the error output since it was read."""
+        self.stdout, self.stderr, self._heard = bytearray(), bytearray(), bytearray()
         self.greeted = False
         self.usage: Usage | None = None
-        self.assigned = 0.0
-        """CPU seconds before the first test, and those that tests have been charged with."""
-        given = [self.inputs[0], outs[0], err, control.fileno()]
+        self.counted = self.assigned = 0.0
+        """CPU seconds when it was last listened to; and those before the first test, with those
+        that tests have been charged with."""
+        given = [self.inputs[0], outs[0], err, line.fileno()]
         if link is not None:
             given.append(link)
         elif slots > 1:
             given += [each for pair in zip(self.inputs, outs, strict=True) for each in pair]
-        self.pid = keeper.bear(kind.limits, given)
-        self.ended = os.pidfd_open(self.pid)
-        self.polls[self.ended] = [keeper.poll, keeper.quick]
+        keeper.ask(self, given)
         for each in (*outs, err):
             os.close(each)
-        control.close()
+        line.close()
+
+    def born(self, pid: int) -> None:
+        """It is there, under this number."""
+        self.pid = pid
+        self.ended = os.pidfd_open(pid)
 
     def take(self, job: dict[str, Any]) -> None:
-        """From now on it is the one of this job: watch it, and let it have the texts."""
+        """From now on it is the one of this job: let it have the texts."""
         self.limits = job["limits"]
-        self.open = set(self.polls)
-        for each in (self.err, self.control.fileno(), self.ended):
-            self._observe(each)
+        self.open = {*self.outs, self.err, self.line.fileno(), self.ended}
         self._unsent += runner.texts(job["prefix"], job["source"], self.kind.slots)
 
     def submit(self, test: bytes, text: bytes, slot: int = 0) -> None:
@@ -100,39 +98,32 @@ class Child:
 
     def send(self) -> None:
         """Send what it is to have; one that does not listen shows by its silence."""
-        if not self._unsent:
+        unsent, self._unsent = self._unsent, bytearray()
+        if not unsent:
             return
-        if not self.greeted:
-            self.control.settimeout(30)
         with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
-            self.control.sendall(self._unsent)
-        self._unsent.clear()
-        self.control.setblocking(False)
+            sent = self.line.send(unsent, socket.MSG_DONTWAIT)
+            if sent < len(unsent) and not self.greeted:
+                self.line.settimeout(30)
+                self.line.sendall(memoryview(unsent)[sent:])
 
     def turn(self, slot: int = 0) -> None:
         """From now on the test of this slot is watched."""
         self.slot = slot
         self.stdout, self.stderr = bytearray(), bytearray()
 
-    def observe_output(self) -> None:
-        """Be woken by what the test of this slot prints."""
-        output = self.outs[self.slot]
-        if output not in self._watched:
-            for each in self.outs:
-                self._ignore(each)
-            self._observe(output)
+    def bell(self, slot: int, *, prints: bool) -> int:
+        """What can be read once the test of a slot is about to end, if it prints; or has ended."""
+        output = self.outs[slot]
+        return output if prints and output in self.open else self.line.fileno()
 
-    def _observe(self, descriptor: int) -> None:
-        if descriptor in self.open:
-            self._watched.add(descriptor)
-            for poll in self.polls[descriptor]:
-                poll.register(descriptor, select.POLLIN)
+    def signs(self) -> set[int]:
+        """All that may tell of the test whose turn it is."""
+        return self.open & {self.outs[self.slot], self.err, self.line.fileno(), self.ended}
 
-    def _ignore(self, descriptor: int) -> None:
-        if descriptor in self._watched:
-            self._watched.discard(descriptor)
-            for poll in self.polls[descriptor]:
-                poll.unregister(descriptor)
+    def count(self) -> None:
+        """See how many CPU seconds it has had by now."""
+        self.counted = self.cpu()
 
     def cpu(self) -> float:
         """CPU seconds so far, by the kernel's clock of the process."""
@@ -158,7 +149,6 @@ class Child:
 
     def read_errors(self) -> None:
         """What has come on the error output, of which the tail is kept."""
-        self.waited_for = False
         kept = self.limits["stderr"]
         for _ in range(64):  # an endless writer must not hold us here
             part = self._read(self.err)
@@ -176,50 +166,46 @@ class Child:
         except BlockingIOError:
             return b""
         if not part:
-            self._ended(descriptor)
+            self.open.discard(descriptor)
         return part
 
-    def _ended(self, descriptor: int) -> None:
-        """Nothing more comes from there."""
-        self.open.discard(descriptor)
-        self._ignore(descriptor)
+    def listen(self, count: int = 1) -> list[bytes]:
+        """Up to so many whole answers, if they are there; BadFrame if what comes first is none."""
+        heard, most = self._heard, self.limits["stdout"] + HELD
+        self._hear(most)
+        answers: list[bytes] = []
+        at, there = 0, len(heard)
+        while there - at >= 4 and len(answers) < count:
+            size = int.from_bytes(heard[at : at + 4], "big")
+            if size > most and not answers:
+                raise frames.BadFrame(f"{size} bytes; at most {most} are read")
+            if size > most or there < at + 4 + size:
+                break
+            body = bytes(heard[at + 4 : at + 4 + size])
+            at += 4 + size
+            if self.greeted:
+                answers.append(body)
+            else:  # before it has read the submission it is believed
+                self.greeted = body[:1] == runner.GREETING
+                self.assigned = int(body[1:] or 0) / 1e6
+        del heard[:at]
+        return answers
 
-    def listen(self) -> bytes | None:
-        """The next whole answer, if it is there; BadFrame if what came is none."""
-        answer = self.heard_already()
-        if answer is not None:
-            return answer
-        line = self.control.fileno()
-        most = self.limits["stdout"] + HELD
+    def _hear(self, most: int) -> None:
+        """Take what it has said by now."""
+        line = self.line.fileno()
         try:
-            while line in self.open and len(self.heard) <= most:
-                part = self.control.recv(CHUNK)
-                self.heard += part
+            while line in self.open and len(self._heard) <= most:
+                part = self.line.recv(CHUNK, socket.MSG_DONTWAIT)
+                self._heard += part
                 if not part:
-                    self._ended(line)
+                    self.open.discard(line)
                 if len(part) < CHUNK:
                     break
         except BlockingIOError:
             pass
         except OSError:
-            self._ended(line)
-        return self.heard_already()
-
-    def heard_already(self) -> bytes | None:
-        """The same of what was read before."""
-        most = self.limits["stdout"] + HELD
-        while len(self.heard) >= 4:
-            size = frames.length(bytes(self.heard[:4]), most)
-            if len(self.heard) < 4 + size:
-                break
-            body = bytes(self.heard[4 : 4 + size])
-            del self.heard[: 4 + size]
-            if self.greeted:
-                return body
-            # before it has read the submission it is believed
-            self.greeted = body[:1] == runner.GREETING
-            self.assigned = int(body[1:] or 0) / 1e6
-        return None
+            self.open.discard(line)
 
     def kill(self) -> None:
         """End it, if it has not ended."""
@@ -230,13 +216,11 @@ class Child:
     def close(self) -> None:
         """Give the pipes back; twice does no harm."""
         if self.inputs:
-            for each in list(self._watched):
-                self._ignore(each)
             for each in (*self.inputs, *self.outs, self.err, self.ended):
                 os.close(each)
             self.inputs.clear()
             self.open.clear()
-            self.control.close()
+            self.line.close()
 
 
 def _limits(job: dict[str, Any]) -> bytes:
@@ -260,22 +244,24 @@ class Keeper:
     def __init__(self, inbound: int, outbound: int, zygote: socket.socket) -> None:
         self.inbound, self.outbound, self.zygote = inbound, outbound, zygote
         self._left: list[int] = []
+        self._closing: list[Child] = []
         self._spare: Child | None = None
+        self._unborn: Child | None = None
+        """Whose number the zygote has not been heard to tell."""
         self._latest: Kind | None = None
-        self.poll, self.quick = select.poll(), select.poll()
-        for poll in (self.poll, self.quick):
-            poll.register(inbound, select.POLLIN)
-            poll.register(zygote, select.POLLIN)
 
     def child(self, job: dict[str, Any], slots: int = 1, link: int | None = None) -> Child:
         """A new program process that has been given the job's texts."""
         kind = Kind(_limits(job), slots)
+        self.tidy()
+        self._deliver()
         child, self._spare = self._spare, None
         if child is not None and (link is not None or child.kind != kind):
             self.leave(child)
             child = None
         if child is None:
             child = Child(self, kind, link)
+            self._deliver()
         child.take(job)
         return child
 
@@ -288,37 +274,53 @@ class Keeper:
             self._spare = Child(self, child.kind)
         self._latest = child.kind
 
-    def bear(self, asked: bytes, descriptors: list[int]) -> int:
-        """A new program process with these descriptors."""
+    def ask(self, child: Child, descriptors: list[int]) -> None:
+        """Have a new program process made, with these descriptors; `_deliver` waits for it."""
         try:
-            message = b"".join((asked, *map(PID.pack, self._left)))
+            message = b"".join((child.kind.limits, *map(PID.pack, self._left)))
             socket.send_fds(self.zygote, [message], descriptors)
         except OSError as error:
             raise Lost(f"the zygote is gone: {error}") from None
         self._left.clear()
-        return PID.unpack(self._told())[0]
+        self._unborn = child
 
-    def wait(self, children: list[Child], seconds: float, *, quick: bool = False) -> None:
-        """Until something happens; reads what there is to read.
+    def _deliver(self) -> None:
+        """Wait for the process that the zygote was asked for, if it was."""
+        child, self._unborn = self._unborn, None
+        if child is not None:
+            child.born(PID.unpack(self._told())[0])
 
-        `quick`: output alone does not count. A test of a few milliseconds then wakes us once, and
-        what it printed waits in the pipe.
+    def doze(self, child: Child, seconds: float, bell: int) -> None:
+        """Until this can be read, or the process ends.
+
+        All that it says and prints before waits on the line and in the pipes. So tests of a few
+        milliseconds wake us once.
         """
-        poll = self.quick if quick else self.poll
+        if child.ended in self._ready({bell, child.ended}, seconds):
+            self._bury(child)
+
+    def wait(self, children: list[Child], seconds: float) -> None:
+        """Until something happens; reads what there is to read."""
+        ready = self._ready(set[int]().union(*(child.signs() for child in children)), seconds)
         for child in children:
-            child.waited_for = True
-            if not quick:
-                child.observe_output()
-        found = {ready for ready, _ in poll.poll(max(1, round(seconds * 1000)))}
-        if self.inbound in found:
-            raise Lost("the supervisor is gone")  # it says nothing while a job runs
-        if self.zygote.fileno() in found:
-            self._told()  # it says nothing that it was not asked
-        for child in children:
-            if child.ended in found:
+            if child.ended in ready:
                 self._bury(child)
-            if child.err in found or child.outs[child.slot] in found:
+            if child.err in ready or child.outs[child.slot] in ready:
                 child.read_all()
+
+    def _ready(self, descriptors: set[int], seconds: float) -> set[int]:
+        """Those from which something can be read, once there are any."""
+        poll = select.poll()
+        for each in descriptors:
+            poll.register(each, select.POLLIN)
+        poll.register(self.inbound, select.POLLIN)
+        poll.register(self.zygote, 0)  # its end alone: a number that it was asked for may wait
+        ready = {each for each, _ in poll.poll(max(1, round(seconds * 1000)))}
+        if self.inbound in ready:
+            raise Lost("the supervisor is gone")  # it says nothing while a job runs
+        if self.zygote.fileno() in ready:
+            raise Lost("the zygote is gone")
+        return ready
 
     def end(self, child: Child) -> Usage:
         """Kill it and wait until the zygote has told of it."""
@@ -333,7 +335,13 @@ class Keeper:
         child.kill()
         if child.usage is None:
             self._left.append(child.pid)
-        child.close()
+        self._closing.append(child)
+
+    def tidy(self) -> None:
+        """Give back the pipes of those that were left: best while nobody waits for us."""
+        for child in self._closing:
+            child.close()
+        self._closing.clear()
 
     def _told(self) -> bytes:
         message = self.zygote.recv(256)
@@ -344,6 +352,7 @@ class Keeper:
     def _bury(self, child: Child) -> Usage:
         """How it ended; waits until it has."""
         if child.usage is None:
+            self._deliver()  # it answers in order
             try:
                 self.zygote.send(PID.pack(child.pid))
             except OSError as error:

@@ -26,6 +26,11 @@ class Fault(Exception):
 class Seen:
     """One test as it went; the fields are those of `sandbox.types.Run`."""
 
+    __slots__ = (
+        "again", "cpu", "detail", "flattened", "memory", "status", "stderr", "stdout", "value",
+        "wall", "weak",
+    )  # fmt: skip
+
     def __init__(self, status: str, detail: str = "", *, again: bool = False) -> None:
         self.status, self.detail = status, detail
         self.value: str | None = None
@@ -39,17 +44,24 @@ class Seen:
 
     @property
     def size(self) -> int:
-        """Bytes that `told` takes, about."""
+        """Bytes that its row takes, about."""
         return len(self.stdout) + len(self.stderr) + len(self.value or "")
 
-    def told(self, index: int) -> dict[str, Any]:
-        """As the supervisor reads it; bytes travel as latin-1 text."""
-        told = self.__dict__.copy()
-        told["run"] = index
-        told["stdout"] = self.stdout.decode("latin-1")
-        told["stderr"] = self.stderr.decode("utf-8", "replace")
-        del told["again"]
-        return told
+    def row(self, index: int) -> list[Any]:
+        """As the supervisor reads it (`wire.ROW`); output travels as latin-1 text."""
+        return [
+            index,
+            self.status,
+            self.stdout.decode("latin-1"),
+            self.value,
+            self.flattened,
+            self.stderr.decode("utf-8", "replace"),
+            self.detail,
+            self.cpu,
+            self.wall,
+            self.memory,
+            self.weak,
+        ]
 
 
 def answered(answer: bytes, test: dict[str, Any]) -> Seen:
@@ -94,24 +106,23 @@ def died(child: Child, test: dict[str, Any], cpu: float) -> Seen:
     return Seen("RE", f"signal {number} ({signal.strsignal(number)})")
 
 
-def measured(seen: Seen, child: Child, test: dict[str, Any], wall: float, *, last: bool) -> Seen:
-    """The same with output and times; output beyond the cap is OLE whatever came after it.
+def measured(seen: Seen, child: Child, test: dict[str, Any], *, last: bool) -> None:
+    """Add output and CPU seconds; output beyond the cap is OLE whatever came after it.
 
     A process may be ahead of what was watched. So a test is charged with the CPU seconds that the
-    process says it took, up to those that the kernel counted; the last with all that are left.
+    process says it took, up to those that the kernel counted; the last with all that are left. What
+    came on the error output is what the keeper has read of it.
     """
     child.read_output()
-    if child.waited_for or last or not seen.again:
-        child.read_errors()
     limits = child.limits
     if seen.status == "OK" and len(child.stdout) > limits["stdout"]:
         seen.status, seen.detail = "OLE", f"more than {limits['stdout']} bytes of output"
     if test["kind"] == "stdin":
         seen.stdout = bytes(child.stdout[: limits["stdout"]])
     seen.stderr = bytes(child.stderr[-limits["stderr"] :]) if limits["stderr"] else b""
-    counted = max(0.0, child.cpu() - child.assigned)
+    if last or not seen.again:
+        child.count()
+    counted = max(0.0, child.counted - child.assigned)
     seen.cpu = min(seen.cpu, counted) if seen.again and not last else counted
     child.assigned += seen.cpu
-    seen.wall = wall
     seen.weak = test["kind"] == "weak"
-    return seen

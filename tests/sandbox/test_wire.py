@@ -14,14 +14,22 @@ from hypothesis import strategies as st
 
 from sandbox import frames
 from sandbox.errors import BadProgram
+from sandbox.inside.seen import Seen
 from sandbox.pool import Gate, Workers
 from sandbox.types import Assertions, Call, Limits, Program, Run, Stdin
-from sandbox.wire import BadReply, pool_of, program_of, program_to, run_of, run_to
+from sandbox.wire import ROW, BadReply, pool_of, program_of, program_to, run_in, run_of, run_to
 from sandbox.worker import Broken, Worker
 from tests.sandbox.boxes import stdin
 
 READY = {"ready": {"layers": {"seccomp": "on"}, "interpreter": "x", "modules": []}}
-FINE = run_to(Run("OK", stdout=b"3\n"), 0)
+
+
+def row(run: Run, index: int = 0, /, **other: Any) -> list[Any]:
+    """What a box tells of a run, with values that are other than the run's."""
+    return [{**run_to(run, index), **other}[name] for name in ROW]
+
+
+FINE = Run("OK", stdout=b"3\n")
 
 
 class Canned:
@@ -54,38 +62,61 @@ def ended(*runs: Any) -> dict[str, Any]:
 
 
 def test_a_well_formed_answer_is_read():
-    (run,) = asked(ended(FINE))
-    assert run == Run("OK", stdout=b"3\n")
+    assert asked(ended(row(FINE))) == [FINE]
 
 
 def test_answers_may_come_in_one_frame_or_in_several():
-    second = {**FINE, "run": 1}
-    assert asked(ended(FINE, second), tests=2) == asked({"runs": [FINE]}, ended(second), tests=2)
+    first, second = row(FINE), row(FINE, 1)
+    both = asked(ended(first, second), tests=2)
+    assert both == asked({"runs": [first]}, ended(second), tests=2) == [FINE, FINE]
+
+
+def test_a_row_of_the_keeper_is_read_as_the_run_that_it_saw():
+    seen = Seen("RE", "why")
+    seen.stdout, seen.stderr, seen.value, seen.flattened = b"\xff\0", b"\xff", "[1]", "t"
+    seen.cpu, seen.wall, seen.memory, seen.weak = 0.25, 1e-7, 1 << 40, True
+    said = json.loads(json.dumps(seen.row(7)))
+    run = Run("RE", b"\xff\0", "[1]", "t", "\ufffd", "why", 0.25, 1e-7, 1 << 40, True)
+    assert run_in(said, 7) == run
+    assert said == row(run, 7)
 
 
 WRONG: dict[str, list[Any]] = {
     "nothing": [],
-    "no end": [{"runs": [FINE]}],
-    "an end that is none": [{"runs": [FINE], "end": 1}],
+    "no end": [{"runs": [row(FINE)]}],
+    "an end that is none": [{"runs": [row(FINE)], "end": 1}],
     "end at once": [ended()],
     "end alone": [{"end": True}],
-    "twice": [ended(FINE, FINE)],
-    "twice, in two frames": [{"runs": [FINE]}, ended(FINE)],
-    "other number": [ended({**FINE, "run": 1})],
-    "no object": [ended([1])],
+    "twice": [ended(row(FINE), row(FINE))],
+    "twice, in two frames": [{"runs": [row(FINE)]}, ended(row(FINE))],
+    "no row": [ended(1)],
+    "an object": [ended(run_to(FINE, 0))],
     "no frame": [[1]],
-    "no list": [{"runs": FINE, "end": True}],
-    "unknown status": [ended({**FINE, "status": "AC"})],
-    "status is no text": [ended({**FINE, "status": ["OK"]})],
-    "no status": [ended({"run": 0})],
-    "output is no text": [ended({**FINE, "stdout": 3})],
-    "output is no bytes": [ended({**FINE, "stdout": "\u0663"})],
-    "negative time": [ended({**FINE, "cpu": -1})],
-    "time is not a number": [ended({**FINE, "cpu": float("nan")})],
-    "time is true": [ended({**FINE, "wall": True})],
-    "endless memory": [ended({**FINE, "memory": 1e300})],
-    "value is a number": [ended({**FINE, "value": 3})],
+    "no list": [{"runs": dict.fromkeys("01234567"), "end": True}],
     "fault": [{"runs": [], "fault": "x"}],
+}
+MISSHAPEN: dict[str, list[Any]] = {
+    "a value is missing": row(FINE)[:-1],
+    "a value too many": [*row(FINE), False],
+    "another number": row(FINE, 1),
+    "its number is a truth": row(FINE, run=False),
+    "its number is a fraction": row(FINE, run=0.0),
+    "unknown status": row(FINE, status="AC"),
+    "status is no text": row(FINE, status=["OK"]),
+    "no status": row(FINE, status=None),
+    "output is no text": row(FINE, stdout=3),
+    "output is no bytes": row(FINE, stdout="\u0663"),
+    "error output is no text": row(FINE, stderr=None),
+    "detail is no text": row(FINE, detail=["x"]),
+    "what was flattened is no text": row(FINE, flattened=True),
+    "negative time": row(FINE, cpu=-1),
+    "time is not a number": row(FINE, cpu=float("nan")),
+    "time is endless": row(FINE, wall=float("inf")),
+    "time is true": row(FINE, wall=True),
+    "time is text": row(FINE, wall="1"),
+    "endless memory": row(FINE, memory=1e300),
+    "value is a number": row(FINE, value=3),
+    "weak is a number": row(FINE, weak=0),
 }
 
 
@@ -93,6 +124,15 @@ WRONG: dict[str, list[Any]] = {
 def test_any_other_answer_is_a_fault_of_the_machinery(name: str):
     with pytest.raises(Broken):
         asked(*WRONG[name])
+
+
+@pytest.mark.parametrize("name", MISSHAPEN)
+def test_a_row_of_which_anything_is_misshapen_is_no_run(name: str):
+    with pytest.raises(Broken):
+        asked(ended(MISSHAPEN[name]))
+    if len(MISSHAPEN[name]) == len(ROW):  # nor is it where results cross as objects
+        with pytest.raises(BadReply):
+            run_of(dict(zip(ROW, MISSHAPEN[name], strict=True)), 0)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +166,7 @@ def test_a_fault_is_tried_on_another_box_and_then_it_is_se():
     boxes: list[Canned] = []
 
     def start(pool: str) -> Worker:
-        boxes.append(Canned(READY, {"runs": [FINE], "fault": "x"}))
+        boxes.append(Canned(READY, {"runs": [row(FINE)], "fault": "x"}))
         return Worker(boxes[-1], {})
 
     workers = Workers("canned", 1, start)
@@ -151,8 +191,8 @@ def test_a_backend_whose_boxes_do_not_start_gives_se():
 
 
 def test_a_late_test_is_run_again_alone():
-    late = run_to(Run("TLE", cpu=0.4, wall=5.0), 0)
-    box = Canned(READY, ended(late), ended(FINE))
+    late = row(Run("TLE", cpu=0.4, wall=5.0))
+    box = Canned(READY, ended(late), ended(row(FINE)))
     workers = Workers("canned", 1, lambda pool: Worker(box, {}))
     program = stdin("", limits=Limits(cpu=1.0))
     (result,) = dict(workers.run([program])).values()
@@ -163,7 +203,7 @@ def test_a_late_test_is_run_again_alone():
 
 @pytest.mark.parametrize(("cpu", "wall"), [(0.6, 5.0), (0.001, 5.0), (0.4, 4.9)])
 def test_a_test_that_had_its_share_or_slept_is_not(cpu: float, wall: float):
-    late = run_to(Run("TLE", cpu=cpu, wall=wall), 0)
+    late = row(Run("TLE", cpu=cpu, wall=wall))
     workers = Workers("canned", 1, lambda pool: Worker(Canned(READY, ended(late)), {}))
     (result,) = dict(workers.run([stdin("", limits=Limits(cpu=1.0))])).values()
     workers.close()
