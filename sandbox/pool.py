@@ -19,8 +19,8 @@ from sandbox.types import Program, Result, Run
 from sandbox.wire import Kind, pool_of
 from sandbox.worker import Worker
 
-LIFE = 1000
-"""Programs after which a box is made anew."""
+LIFE = 5000
+"""Programs after which a box is made anew, which takes as long as some eighty of them."""
 ASLEEP = 0.01
 """A share of the clock: whoever used less CPU was not starved, but slept."""
 START = 0.02

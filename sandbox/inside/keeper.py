@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sandbox import frames
 from sandbox.inside import runner
 from sandbox.inside.birth import ASKED
-from sandbox.inside.zygote import GONE, PID
+from sandbox.inside.zygote import GONE, MORE, PID
 
 TICK = 0.25
 """Seconds between looks at the clocks, at most."""
@@ -277,11 +277,11 @@ class Keeper:
     def ask(self, child: Child, descriptors: list[int]) -> None:
         """Have a new program process made, with these descriptors; `_deliver` waits for it."""
         try:
-            message = b"".join((child.kind.limits, *map(PID.pack, self._left)))
+            message = b"".join((child.kind.limits, *map(PID.pack, self._left[:MORE])))
             socket.send_fds(self.zygote, [message], descriptors)
         except OSError as error:
             raise Lost(f"the zygote is gone: {error}") from None
-        self._left.clear()
+        del self._left[:MORE]
         self._unborn = child
 
     def _deliver(self) -> None:

@@ -25,8 +25,9 @@ PID = struct.Struct("=q")
 """Which process was born; or, when the keeper asks, whose end it waits for."""
 GONE = struct.Struct("=qddq")
 """Wait status, CPU seconds (user, system), peak resident KiB."""
-MESSAGE = 440
-"""Bytes of a message, at most: so short that the C library is not asked for room."""
+MORE = 50
+"""Pids that one message tells of, at most: so few that the C library is not asked for room."""
+MESSAGE = ASKED.size + MORE * PID.size
 SPACE = socket.CMSG_SPACE(LOW * 4)
 
 

@@ -157,12 +157,13 @@ def _resident() -> int:
 FORKS = """
 room = [bytes(479) for _ in range(12_000)][::500]
 import os, resource
-from sandbox.inside import boot, pages, warm
+os.register_at_fork = lambda **_: None
+from sandbox.inside import birth, boot, pages, warm
 pages.enlarge_text()
 boot._import_all({})
 pages.merge()
 told = os.dup(1)
-warm.up([told], pages.stretches())
+warm.up([told], birth.Settings(True, ()), pages.stretches())
 
 def spent():
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
