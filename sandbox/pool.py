@@ -37,23 +37,29 @@ class Gate:
         self._inside = 0
         self._waiting = 0
 
-    @contextlib.contextmanager
-    def shared(self) -> Generator[None]:
-        """With others; waits while somebody is alone or wants to be."""
+    def enter(self) -> None:
+        """Be inside with others; waits while somebody is alone or wants to be."""
         with self._changed:
             self._changed.wait_for(lambda: self._inside >= 0 and not self._waiting)
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                if self._waiting and not self._inside:
-                    self._changed.notify_all()
+
+    def enter_again(self) -> bool:
+        """Be inside once more, from within; not where somebody wants to be alone."""
+        with self._changed:
+            free = not self._waiting
+            self._inside += free
+        return free
+
+    def leave(self) -> None:
+        """Undo one `enter`."""
+        with self._changed:
+            self._inside -= 1
+            if self._waiting and not self._inside:
+                self._changed.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:
-        """With nobody else inside. Not from within `shared`."""
+        """With nobody else inside. Not from within."""
         with self._changed:
             self._waiting += 1
             self._changed.wait_for(lambda: self._inside == 0)
@@ -67,13 +73,24 @@ class Gate:
                 self._changed.notify_all()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """A program, whether anybody still waits for it, and where its result goes."""
 
     program: Program
+    pool: Kind
     wanted: Callable[[], bool]
     give: Callable[[Result], None]
+
+
+class Desk:
+    """What a thread has: its boxes, and the job that it took before the last was read."""
+
+    def __init__(self) -> None:
+        self.boxes: dict[Kind, Worker] = {}
+        self.ahead: list[Job | None] = []
+        self.begun: tuple[Worker, Job] | None = None
+        """The box that works on the job ahead already: it is inside the gate."""
 
 
 class Workers:
@@ -111,7 +128,8 @@ class Workers:
         abandoned = threading.Event()
         for index, program in enumerate(programs):
             give = partial(_put, done, index)
-            self._jobs.put(Job(program, lambda: not abandoned.is_set(), give))
+            pool = self._choose(program)
+            self._jobs.put(Job(program, pool, lambda: not abandoned.is_set(), give))
         return _taken(done, len(programs), abandoned)
 
     def close(self) -> None:
@@ -137,62 +155,102 @@ class Workers:
 
     def _work(self) -> None:
         """A thread's life. Boxes die with the thread that started them, so it is never shared."""
-        boxes: dict[Kind, Worker] = {}
+        desk = Desk()
         try:
-            while (job := self._jobs.get()) is not None:
-                if job.wanted():
-                    job.give(self._result(job.program, boxes))
+            while (job := desk.ahead.pop() if desk.ahead else self._jobs.get()) is not None:
+                if desk.begun or job.wanted():
+                    job.give(self._result(job, desk))
                 with self._lock:
                     self._due -= 1
         finally:
-            for box in boxes.values():
-                box.close()
+            for pool in list(desk.boxes):
+                self._end(pool, desk)
 
-    def _result(self, program: Program, boxes: dict[Kind, Worker]) -> Result:
+    def _result(self, job: Job, desk: Desk) -> Result:
         """The program's runs; a fault is tried once more on a new box, then it is SE."""
-        pool = self._choose(program)
+        program = job.program
         runs: list[Run] = []
         notes: list[str] = []
-        if len(program.source.encode("utf-8", "surrogatepass")) > program.limits.source:
+        if _too_long(program):
             too_long = Run("CE", detail=f"more than {program.limits.source} bytes of source")
             count = 1 if program.stop_at_fault else len(program.tests)
             return Result((too_long,) * count, self._backend, (), "")
         for _ in range(TRIES):
             try:
-                box = self._box(pool, boxes)
-                self._complete(program, box, runs, notes)
+                box = self._box(job, desk)
+                self._complete(job, box, desk, runs, notes)
                 return Result(tuple(runs), self._backend, box.active, box.interpreter, tuple(notes))
             except Exception as error:
                 # whatever failed, it was not the program: it is no verdict on it
                 notes.append(f"fault: {type(error).__name__}: {error}"[:500])
-                broken = boxes.pop(pool, None)
-                if broken is not None:
-                    broken.close()
+                self._end(job.pool, desk)
         runs.append(Run("SE", detail=notes[-1]))
         return Result(tuple(runs), self._backend, (), "", tuple(notes))
 
-    def _box(self, pool: Kind, boxes: dict[Kind, Worker]) -> Worker:
-        box = boxes.get(pool)
-        if box is not None and box.jobs >= LIFE:
-            boxes.pop(pool).close()
+    def _box(self, job: Job, desk: Desk) -> Worker:
+        box = desk.boxes.get(job.pool)
+        if box is not None and box.jobs >= LIFE and desk.begun is None:
+            self._end(job.pool, desk)
             box = None
         if box is None:
-            box = boxes[pool] = self._start(pool)
+            box = desk.boxes[job.pool] = self._start(job.pool)
         return box
 
-    def _complete(self, program: Program, box: Worker, runs: list[Run], notes: list[str]) -> None:
+    def _end(self, pool: Kind, desk: Desk) -> None:
+        """Have no such box; what it had begun is still to be done."""
+        box = desk.boxes.pop(pool, None)
+        if box is not None:
+            box.close()
+        if desk.begun is not None and desk.begun[0] is box:
+            desk.begun = None
+            self._gate.leave()
+
+    def _complete(
+        self, job: Job, box: Worker, desk: Desk, runs: list[Run], notes: list[str]
+    ) -> None:
         """Append the runs that are still missing."""
-        pool = self._choose(program)
+        program = job.program
         while len(runs) < len(program.tests) and not _stopped(program, runs):
             first = len(runs)
-            with self._gate.shared():
-                runs.extend(box.run(program, pool, first))
+            runs.extend(self._run(job, box, desk, first))
             for index in range(first, len(runs)):
                 if _starved(program, runs[index]):
                     alone = replace(program, tests=(program.tests[index],))
                     with self._gate.alone():
-                        (runs[index],) = box.run(alone, pool)
+                        (runs[index],) = box.run(alone, job.pool)
                     notes.append(f"test {index} was run again alone")
+
+    def _run(self, job: Job, box: Worker, desk: Desk, first: int) -> Iterator[Run]:
+        """The runs from test `first` on; the box is given its next job before they are read."""
+        begun = desk.begun == (box, job)
+        if begun:
+            desk.begun = None
+        else:
+            self._gate.enter()
+        try:
+            if not begun:
+                box.begin(job.program, job.pool, first)
+            yield from box.results(job.program, first, lambda: self._begin_next(job, box, desk))
+        finally:
+            self._gate.leave()
+
+    def _begin_next(self, job: Job, box: Worker, desk: Desk) -> None:
+        """Take the next job, if there is one, and let the box work on it, if it can."""
+        if desk.ahead or box.jobs >= LIFE:
+            return
+        try:
+            ahead = self._jobs.get_nowait()
+        except queue.Empty:
+            return
+        desk.ahead.append(ahead)
+        fits = ahead is not None and ahead.pool == job.pool and not _too_long(ahead.program)
+        if ahead is not None and fits and ahead.wanted() and self._gate.enter_again():
+            desk.begun = (box, ahead)
+            box.begin(ahead.program, ahead.pool)
+
+
+def _too_long(program: Program) -> bool:
+    return len(program.source.encode("utf-8", "surrogatepass")) > program.limits.source
 
 
 def _stopped(program: Program, runs: list[Run]) -> bool:

@@ -30,6 +30,8 @@ OWN = 1 << 30
 """Bytes that keeper and zygote may hold."""
 CHUNK = 1 << 16
 """Bytes that are read at once: a pipe holds no more."""
+END, LATE = b'"end":true}', b'"TLE"'
+"""How the last frame of a job ends; and what is in a frame that tells of a limit of time."""
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -122,7 +124,7 @@ class Worker:
         self.jobs = 0
         try:
             wire.write(frames.pack(plan))
-            told = self._frame(READY)
+            told = _unpacked(self._body(READY))
             ready = told["ready"]
             self.layers: dict[str, str] = dict(ready["layers"])
             self.interpreter = str(ready["interpreter"])
@@ -138,6 +140,11 @@ class Worker:
 
     def run(self, program: Program, pool: Kind, first: int = 0) -> Iterator[Run]:
         """The runs from test `first` on, as they end. Broken ends the worker's life."""
+        self.begin(program, pool, first)
+        return self.results(program, first)
+
+    def begin(self, program: Program, pool: Kind, first: int = 0) -> None:
+        """Give the box a program to run. It takes one at a time."""
         self.jobs += 1
         job = job_of(program, pool, first)
         try:
@@ -147,8 +154,18 @@ class Worker:
             self._wire.write(frames.pack(job))
         except OSError as error:
             raise Broken(f"the box is gone: {error}") from None
+
+    def results(
+        self, program: Program, first: int = 0, free: Callable[[], None] = lambda: None
+    ) -> Iterator[Run]:
+        """The runs of the program that it was given, as they end.
+
+        `free` is called once the box has no more to do for it, before what it said is read: unless
+        a test ran out of time, which may have to be run again.
+        """
         index, over = first, False
-        for row in self._rows(2 * program.limits.clock + GRACE):  # a test may be run twice
+        seconds = 2 * program.limits.clock + GRACE  # a test may be run twice
+        for row in self._rows(seconds, free):
             if over:
                 raise Broken("more results than tests")
             try:
@@ -161,10 +178,13 @@ class Worker:
         if not over:
             raise Broken("fewer results than tests")
 
-    def _rows(self, seconds: float) -> Iterator[Any]:
+    def _rows(self, seconds: float, free: Callable[[], None]) -> Iterator[Any]:
         """The results of a job as the box tells them, several in a frame, up to its end."""
         while True:
-            said = self._frame(seconds)
+            body = self._body(seconds)
+            if body.endswith(END) and LATE not in body:
+                free()
+            said = _unpacked(body)
             told: Any = said.get("runs")
             if not isinstance(told, list):
                 raise Broken("a frame without results")
@@ -178,19 +198,16 @@ class Worker:
         """End the box."""
         self._wire.close()
 
-    def _frame(self, seconds: float) -> dict[str, Any]:
+    def _body(self, seconds: float) -> bytes:
         until = time.monotonic() + seconds
         try:
             self._fill(4, until)
             end = 4 + frames.length(self._held[:4])
             self._fill(end, until)
-            body, self._held = self._held[4:end], self._held[end:]
-            said = frames.unpack(body)
         except (frames.BadFrame, OSError) as error:
             raise Broken(f"no frame came: {error!r}") from None
-        if not isinstance(said, dict):
-            raise Broken("a frame is no object")
-        return cast("dict[str, Any]", said)
+        body, self._held = self._held[4:end], self._held[end:]
+        return body
 
     def _fill(self, size: int, until: float) -> None:
         """Hold so many bytes, at least."""
@@ -204,6 +221,16 @@ class Worker:
             parts.append(part)
             there += len(part)
         self._held = b"".join(parts)
+
+
+def _unpacked(body: bytes) -> dict[str, Any]:
+    try:
+        said = frames.unpack(body)
+    except frames.BadFrame as error:
+        raise Broken(f"no frame came: {error!r}") from None
+    if not isinstance(said, dict):
+        raise Broken("a frame is no object")
+    return cast("dict[str, Any]", said)
 
 
 def zygote_argv(python: str = sys.executable, house: str = str(HOUSE)) -> list[str]:

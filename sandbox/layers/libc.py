@@ -51,8 +51,11 @@ def anew(call: Callable[[], object]) -> Callable[[], object]:
     """The same call, with numbers of its own: they lie where memory is taken from now."""
     if not isinstance(call, functools.partial):
         return call
-    words = [type(each)(each.value) if isinstance(each, _NUMBERS) else each for each in call.args]
-    return functools.partial(call.func, *words)
+    words: list[object] = [
+        type(each)(each.value) if isinstance(each, _NUMBERS) else each for each in call.args
+    ]
+    made: functools.partial[object] = functools.partial(call.func, *words)
+    return made
 
 
 def prctl(option: int, value: Argument = 0, more: Argument = 0) -> None:

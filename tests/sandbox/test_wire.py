@@ -211,6 +211,69 @@ def test_a_test_that_had_its_share_or_slept_is_not(cpu: float, wall: float):
     assert result.notes == ()
 
 
+class Scripted(Canned):
+    """A box that answers each job with what is next, and notes which programs it was given."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__()
+        self._answers = [READY, *answers]
+        self.given: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        told = frames.unpack(data[4:])
+        self.given += [told["source"]] if told else []
+        self._said += frames.pack(self._answers.pop(0))
+
+
+def numbered(count: int) -> list[Program]:
+    return [stdin(f"# {number}", limits=Limits(cpu=1.0)) for number in range(count)]
+
+
+def test_a_box_works_on_the_next_program_while_its_results_are_read():
+    given: list[list[str]] = []
+    box = Scripted(*[ended(row(FINE))] * 3)
+    workers = Workers("canned", 1, lambda pool: Worker(box, {}))
+
+    def noted(run: Any) -> Any:
+        given.append(list(box.given))
+        return run
+
+    results = workers.run(numbered(3))
+    found = {index: noted(result).runs for index, result in results}
+    workers.close()
+    assert found == dict.fromkeys(range(3), (FINE,))
+    assert box.given == ["# 0", "# 1", "# 2"]
+    assert all(len(seen) >= min(3, done + 2) for done, seen in enumerate(given))
+
+
+def test_what_was_given_ahead_to_a_box_that_breaks_is_done_by_another():
+    late = row(Run("TLE", cpu=0.4, wall=5.0))
+    boxes = [
+        Scripted(ended(row(FINE, 9)), ended(row(FINE))),
+        Scripted(*[ended(row(FINE))] * 2, ended(late), ended(row(FINE))),
+    ]
+    left = list(boxes)
+    workers = Workers("canned", 1, lambda pool: Worker(left.pop(0), {}))
+    found = dict(workers.run(numbered(3)))
+    workers.close()
+    assert [found[index].runs for index in range(3)] == [(FINE,)] * 3
+    # the last needed the box alone: nothing that was given ahead is still inside
+    assert [len(found[index].notes) for index in range(3)] == [1, 0, 1]
+    assert boxes[0].given == ["# 0", "# 1"]
+    assert boxes[1].given == ["# 0", "# 1", "# 2", "# 2"]
+    assert [box.closed for box in boxes] == [1, 1]
+
+
+def test_nothing_is_given_ahead_where_a_test_may_have_to_be_run_again():
+    late = row(Run("TLE", cpu=0.4, wall=5.0))
+    box = Scripted(ended(late), ended(row(FINE)), ended(row(FINE)))
+    workers = Workers("canned", 1, lambda pool: Worker(box, {}))
+    found = dict(workers.run(numbered(2)))
+    workers.close()
+    assert [found[index].runs for index in range(2)] == [(FINE,)] * 2
+    assert box.given == ["# 0", "# 0", "# 1"]
+
+
 def test_alone_means_alone():
     gate, inside, most, alone = Gate(), 0, 0, []
     lock = threading.Lock()
@@ -218,12 +281,15 @@ def test_alone_means_alone():
     def shared() -> None:
         nonlocal inside, most
         for _ in range(200):
-            with gate.shared():
-                with lock:
-                    inside += 1
-                    most = max(most, inside)
-                with lock:
-                    inside -= 1
+            gate.enter()
+            times = 1 + gate.enter_again()
+            with lock:
+                inside += times
+                most = max(most, inside)
+            with lock:
+                inside -= times
+            for _ in range(times):
+                gate.leave()
 
     def by_itself() -> None:
         for _ in range(50):
