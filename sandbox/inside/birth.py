@@ -30,12 +30,14 @@ class Settings(NamedTuple):
     rlimits: bool
     calls: tuple[Callable[[], object], ...]
     """The layers, in order; a call that answers -1 has failed."""
+    shared: tuple[Callable[[], object], ...] = ()
+    """What the zygote puts up before, for itself and for all program processes."""
 
 
 def enter(message: bytes, count: int, settings: Settings) -> None:
     """Become a program process with `count` descriptors; OSError where a layer does not go up."""
     dup2, close = os.dup2, os.closerange
-    rlimited, calls = settings
+    rlimited, calls, _ = settings
     seats = count if count == SEATS + 1 else SEATS  # a split test's link has a number, too
     for target in range(seats):
         dup2(LOW + target, target)

@@ -19,7 +19,7 @@ from typing import Any
 
 from sandbox import frames
 from sandbox.inside import birth, jobs, pages, zygote
-from sandbox.layers import landlock, libc, namespaces, seccomp, view
+from sandbox.layers import landlock, libc, namespaces, rlimits, seccomp, view
 
 WARM = (
     "string re datetime collections heapq bisect copy math random statistics itertools functools "
@@ -122,6 +122,7 @@ def _close_off(
     abi = 0
     drop: libc.Prepared | None = None
     calls: list[Callable[[], object]] = [birth.DIE_WITH_PARENT.call]
+    shared: list[Callable[[], object]] = []
 
     def restrict() -> None:
         nonlocal abi
@@ -151,12 +152,17 @@ def _close_off(
     layers["seccomp"] = "switched off"
     if "seccomp" not in off:
         try:
-            calls.append(seccomp.Program().install.call)
+            program = seccomp.Program()
+            calls.append(program.install.call)
+            shared.append(program.share.call)
             layers["seccomp"] = "on"
         except KeyError:
             layers["seccomp"] = f"no table of system calls for {libc.MACHINE}"
-    layers["rlimits"] = "switched off" if "rlimits" in off else "on"
-    return birth.Settings(layers["rlimits"] == "on", tuple(calls))
+    layers["rlimits"] = "switched off"
+    if "rlimits" not in off:
+        shared.append(rlimits.share)
+        layers["rlimits"] = "on"
+    return birth.Settings(layers["rlimits"] == "on", tuple(calls), tuple(shared))
 
 
 def _try(layers: dict[str, str], name: str, act: Any) -> None:

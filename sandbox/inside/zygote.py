@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from sandbox.inside import pages, runner, warm
 from sandbox.inside.birth import ASKED, LOW, SEATS, Settings, enter
-from sandbox.layers import libc, namespaces, rlimits
+from sandbox.layers import libc, namespaces
 
 PID = struct.Struct("=q")
 """Which process was born; or, when the keeper asks, whose end it waits for."""
@@ -47,8 +47,8 @@ def serve(
     kept = [asked.fileno()] + ([pids.home] if pids else [])
     settings = warm.up(kept, settings, stretches)
     _keep_low()
-    if settings.rlimits:
-        rlimits.share()
+    if -1 in [call() for call in settings.shared]:
+        os._exit(1)
     before, after = (pids.before_fork.call, pids.after_fork.call) if pids else (_nothing, _nothing)
     _births(asked, settings, libc.anew(before), libc.anew(after))
 

@@ -1,4 +1,8 @@
-"""An allowlist of system calls as a BPF program, made once and installed by each program process.
+"""An allowlist of system calls as two BPF programs, made once.
+
+The zygote installs the first for itself and for all that it bears: what programs may call, and what
+it takes to bear them. Each program process installs the second, which takes the latter away: it is
+small, and the kernel translates it each time.
 
 Everything else answers EPERM rather than a kill, so that a harmless probe survives. `clone` makes
 threads only; `clone3` answers ENOSYS, so that the C library falls back to `clone`; `prlimit64` only
@@ -30,6 +34,12 @@ FCNTLS = [0, 1, 2, 3, 4, 1030]
 PRCTLS = [15, 16]
 """The name of a thread."""
 
+BIRTH = (
+    *("clone", "wait4", "unshare", "setns", "prlimit64", "prctl", "capset"),
+    *("landlock_create_ruleset", "landlock_restrict_self"),
+)
+"""What the zygote calls, and a process up to its submission, beyond what programs may."""
+
 Line = tuple[int, int, int, int]
 Leaf = tuple[int, list[Line]]
 
@@ -41,38 +51,53 @@ class _Head(ctypes.Structure):
 
 
 class Program:
-    """The BPF program of this machine; KeyError on a machine without a table."""
+    """The BPF programs of this machine; KeyError on a machine without a table."""
 
     def __init__(self, machine: str = MACHINE) -> None:
-        lines = _lines(machine)
-        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
-        head = ctypes.cast(ctypes.pointer(_Head(len(lines), code)), ctypes.c_void_p)
-        self.install = prepared_prctl(PR_SET_SECCOMP, FILTER, head)
-        """Holds this process, and each thread that it starts, to the allowlist. For good."""
+        self.share = _installed(outer(machine))
+        """Holds this process and all that it bears to what programs and births need. For good."""
+        self.install = _installed(inner(machine))
+        """Holds a process, and each thread that it starts, to what programs may. For good."""
 
 
-def _lines(machine: str) -> list[Line]:
+def _installed(lines: list[Line]) -> Prepared:
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *x) for x in lines))
+    head = ctypes.cast(ctypes.pointer(_Head(len(lines), code)), ctypes.c_void_p)
+    return prepared_prctl(PR_SET_SECCOMP, FILTER, head)
+
+
+def outer(machine: str) -> list[Line]:
+    """What programs may call, and all of `BIRTH`; anything else is refused."""
+    numbers, allow = NUMBERS[machine], [(RETURN, 0, 0, ALLOW)]
+    answers = {number: allow for number in plain(machine)}
+    answers |= {numbers[name]: body for name, body in _conditions().items()}
+    answers |= {numbers[name]: allow for name in BIRTH}
+    leaves = _leaves(answers, [(RETURN, 0, 0, REFUSE | errno.EPERM)])
+    if machine == "x86_64":
+        leaves.append((X32, [(RETURN, 0, 0, KILL)]))
     return [
         (LOAD, 0, 0, ARCHITECTURE),
         (EQUAL, 1, 0, ARCHITECTURES[machine]),
         (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER),
-        *_search(_leaves(machine)),
+        *_search(leaves),
     ]
 
 
-def _leaves(machine: str) -> list[Leaf]:
+def inner(machine: str) -> list[Line]:
+    """What of `BIRTH` programs may call, and with which arguments; all else is left to `outer`."""
+    refuse, conditions = [(RETURN, 0, 0, REFUSE | errno.EPERM)], _conditions()
+    answers = {NUMBERS[machine][name]: conditions.get(name, refuse) for name in BIRTH}
+    return [(LOAD, 0, 0, NUMBER), *_search(_leaves(answers, [(RETURN, 0, 0, ALLOW)]))]
+
+
+def _leaves(answers: dict[int, list[Line]], otherwise: list[Line]) -> list[Leaf]:
     """What is answered from each number on, up to the next, in rising order."""
-    refuse, allow = [(RETURN, 0, 0, REFUSE | errno.EPERM)], [(RETURN, 0, 0, ALLOW)]
-    answers = {number: allow for number in plain(machine)}
-    answers |= {NUMBERS[machine][name]: body for name, body in _conditions().items()}
     leaves: list[Leaf] = []
     for number in range(max(answers) + 2):
-        answer = answers.get(number, refuse)
+        answer = answers.get(number, otherwise)
         if not leaves or leaves[-1][1] != answer:
             leaves.append((number, answer))
-    if machine == "x86_64":
-        leaves.append((X32, [(RETURN, 0, 0, KILL)]))
     return leaves
 
 

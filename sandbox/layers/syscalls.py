@@ -35,6 +35,8 @@ pause 34 -; alarm 37 -; getdents 78 -; readlink 89 -; getpgrp 111 -; time 201 -;
 clone 56 220; clone3 435 435; prlimit64 302 261; ioctl 16 29; fcntl 72 25; prctl 157 167
 socketpair 53 199; sendto 44 206
 pivot_root 155 41; mount 165 40
+unshare 272 97; setns 308 268; wait4 61 260; capset 126 91
+landlock_create_ruleset 444 444; landlock_restrict_self 446 446
 """
 
 for _entry in _TABLE.replace("\n", ";").split(";"):
@@ -45,8 +47,11 @@ for _entry in _TABLE.replace("\n", ";").split(";"):
             NUMBERS["aarch64"][_name] = int(_arm)
 
 CONDITIONAL = ("clone", "clone3", "prlimit64", "ioctl", "fcntl", "prctl", "socketpair", "sendto")
-NEVER = ("pivot_root", "mount")
-"""Known here for the box's own start; no program may make them."""
+NEVER = (
+    *("pivot_root", "mount", "unshare", "setns", "wait4", "capset"),
+    *("landlock_create_ruleset", "landlock_restrict_self"),
+)
+"""Known here for the box's own start, and for births; no program may make them."""
 
 
 def plain(machine: str) -> list[int]:
