@@ -105,13 +105,13 @@ def run_of(said: Any, index: int) -> Run:
         raise BadReply(f"a run is no object: {type(said).__name__}")
     told = cast("Mapping[str, Any]", said)
     try:
-        return run_in([told[name] for name in ROW], index)
+        return run_in([told[name] for name in ROW], index, second=1.0)
     except KeyError as error:
         raise BadReply(f"test {index}: {error!r}") from None
 
 
-def run_in(row: Any, index: int) -> Run:
-    """The same of the values in the order of `ROW`, as a box tells them."""
+def run_in(row: Any, index: int, *, second: float = 1e6) -> Run:
+    """The same of values in the order of `ROW`, as a box tells them: times in microseconds."""
     if type(row) is not list or len(cast("list[Any]", row)) != len(ROW):
         raise BadReply(f"test {index}: no row of {len(ROW)} values")
     values = cast("list[Any]", row)
@@ -130,7 +130,8 @@ def run_in(row: Any, index: int) -> Run:
         output = stdout.encode("latin-1")
     except UnicodeEncodeError as error:
         raise BadReply(f"test {index}: {error!r:.200}") from None
-    return Run(status, output, value, flattened, stderr, detail, cpu, wall, int(memory), weak)
+    times = (cpu / second, wall / second)
+    return Run(status, output, value, flattened, stderr, detail, *times, int(memory), weak)
 
 
 def run_to(run: Run, index: int) -> dict[str, Any]:

@@ -48,7 +48,10 @@ class Seen:
         return len(self.stdout) + len(self.stderr) + len(self.value or "")
 
     def row(self, index: int) -> list[Any]:
-        """As the supervisor reads it (`wire.ROW`); output travels as latin-1 text."""
+        """As the supervisor reads it (`wire.ROW`); output travels as latin-1 text.
+
+        Times are whole microseconds, that on the clock rounded up: who was late remains so.
+        """
         return [
             index,
             self.status,
@@ -57,8 +60,8 @@ class Seen:
             self.flattened,
             self.stderr.decode("utf-8", "replace"),
             self.detail,
-            self.cpu,
-            self.wall,
+            round(self.cpu * 1e6),
+            int(self.wall * 1e6) + 1,
             self.memory,
             self.weak,
         ]

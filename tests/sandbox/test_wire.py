@@ -26,7 +26,9 @@ READY = {"ready": {"layers": {"seccomp": "on"}, "interpreter": "x", "modules": [
 
 def row(run: Run, index: int = 0, /, **other: Any) -> list[Any]:
     """What a box tells of a run, with values that are other than the run's."""
-    return [{**run_to(run, index), **other}[name] for name in ROW]
+    times = {"cpu": round(run.cpu * 1e6), "wall": round(run.wall * 1e6)}
+    told = {**run_to(run, index), **times, **other}
+    return [told[name] for name in ROW]
 
 
 FINE = Run("OK", stdout=b"3\n")
@@ -74,9 +76,9 @@ def test_answers_may_come_in_one_frame_or_in_several():
 def test_a_row_of_the_keeper_is_read_as_the_run_that_it_saw():
     seen = Seen("RE", "why")
     seen.stdout, seen.stderr, seen.value, seen.flattened = b"\xff\0", b"\xff", "[1]", "t"
-    seen.cpu, seen.wall, seen.memory, seen.weak = 0.25, 1e-7, 1 << 40, True
+    seen.cpu, seen.wall, seen.memory, seen.weak = 0.25, 0.4999997, 1 << 40, True
     said = json.loads(json.dumps(seen.row(7)))
-    run = Run("RE", b"\xff\0", "[1]", "t", "\ufffd", "why", 0.25, 1e-7, 1 << 40, True)
+    run = Run("RE", b"\xff\0", "[1]", "t", "\ufffd", "why", 0.25, 0.5, 1 << 40, True)
     assert run_in(said, 7) == run
     assert said == row(run, 7)
 
