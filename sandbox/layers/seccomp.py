@@ -15,7 +15,7 @@ import ctypes
 import errno
 import struct
 
-from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, prepared_prctl
+from sandbox.layers.libc import MACHINE, PR_SET_SECCOMP, Prepared, prepared_prctl
 from sandbox.layers.syscalls import NUMBERS, plain
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
