@@ -104,8 +104,14 @@ class Child:
         with contextlib.suppress(OSError):  # it may be gone; the zygote tells of its end
             sent = self.line.send(unsent, socket.MSG_DONTWAIT)
             if sent < len(unsent) and not self.greeted:
-                self.line.settimeout(30)
-                self.line.sendall(memoryview(unsent)[sent:])
+                self._send_all(memoryview(unsent)[sent:])
+
+    def _send_all(self, rest: memoryview) -> None:
+        self.line.settimeout(30)
+        try:
+            self.line.sendall(rest)
+        finally:
+            self.line.setblocking(False)  # with a timeout, to look for an answer is to wait for it
 
     def turn(self, slot: int = 0) -> None:
         """From now on the test of this slot is watched."""

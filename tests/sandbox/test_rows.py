@@ -69,6 +69,14 @@ def test_a_sleeper_amid_quick_tests_meets_the_clock_alone(box: Backend):
     assert found[3].wall >= 0.5
 
 
+def test_a_source_beyond_what_the_line_holds_is_watched_like_any_other(box: Backend):
+    source = "import time\nprint(input(), flush=True)\ntime.sleep(9999)\n" + "#" * 999_999
+    limits = Limits(cpu=5, wall=0.5, source=1 << 20)
+    run = runs(box, stdin(source, "1", limits=limits))[0]
+    assert (run.status, run.stdout) == ("TLE", b"1\n")
+    assert 0.5 <= run.wall < 20
+
+
 def test_times_are_shared_by_what_each_test_took(box: Backend):
     source = "import time\nuntil = time.process_time() + float(input())\n" + (
         "while time.process_time() < until: pass"
