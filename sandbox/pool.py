@@ -17,7 +17,7 @@ from typing import Any
 
 from sandbox.types import Program, Result, Run
 from sandbox.wire import Kind, pool_of
-from sandbox.worker import Worker
+from sandbox.worker import Broken, Worker
 
 LIFE = 5000
 """Programs after which a box is made anew, which takes as long as some eighty of them."""
@@ -215,6 +215,8 @@ class Workers:
             runs.extend(self._run(job, box, desk, first))
             for index in range(first, len(runs)):
                 if _starved(program, runs[index]):
+                    if desk.begun is not None:
+                        raise Broken("a test ran out of time, and its frame hid it")
                     alone = replace(program, tests=(program.tests[index],))
                     with self._gate.alone():
                         (runs[index],) = box.run(alone, job.pool)

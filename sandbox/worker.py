@@ -180,9 +180,11 @@ class Worker:
 
     def _rows(self, seconds: float, free: Callable[[], None]) -> Iterator[Any]:
         """The results of a job as the box tells them, several in a frame, up to its end."""
+        late = False
         while True:
             body = self._body(seconds)
-            if body.endswith(END) and LATE not in body:
+            late = late or LATE in body
+            if body.endswith(END) and not late:
                 free()
             said = _unpacked(body)
             told: Any = said.get("runs")

@@ -37,7 +37,8 @@ GIVEN = b"2\na 1 2\nb 3 4\n"
 def up(kept: list[int], settings: birth.Settings, stretches: list[pages.Stretch]) -> birth.Settings:
     """Leave the interpreter as each program process is to find it; the descriptors `kept` stay.
 
-    What is returned are the settings, made anew where each program process writes anyway.
+    What each process writes to, as the streams of its first test and the numbers of its calls (so
+    the settings are returned), is made last: there it lies with what the process makes itself.
     """
     if max(kept) >= birth.LOW:
         raise RuntimeError(f"descriptors {kept} lie where those of programs are received")
@@ -62,7 +63,7 @@ def up(kept: list[int], settings: birth.Settings, stretches: list[pages.Stretch]
 def _rehearse(free: int) -> tuple[list[int], int]:
     """Play on descriptors like those to come, kept from `free` on, where nobody closes them.
 
-    The last streams made are those of each program's first test.
+    Input, output and errors as a first test has them are returned, and a silent one.
     """
     numbers = iter(range(free, 2 * birth.HIGH))
 

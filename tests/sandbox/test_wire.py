@@ -214,7 +214,7 @@ def test_a_test_that_had_its_share_or_slept_is_not(cpu: float, wall: float):
 
 
 class Scripted(Canned):
-    """A box that answers each job with what is next, and notes which programs it was given."""
+    """A box that answers each job with the frames that are next, and notes what it was given."""
 
     def __init__(self, *answers: Any) -> None:
         super().__init__()
@@ -224,7 +224,9 @@ class Scripted(Canned):
     def write(self, data: bytes) -> None:
         told = frames.unpack(data[4:])
         self.given += [told["source"]] if told else []
-        self._said += frames.pack(self._answers.pop(0))
+        answer = self._answers.pop(0)
+        for each in answer if isinstance(answer, list) else [answer]:
+            self._said += each if isinstance(each, bytes) else frames.pack(each)
 
 
 def numbered(count: int) -> list[Program]:
@@ -266,14 +268,32 @@ def test_what_was_given_ahead_to_a_box_that_breaks_is_done_by_another():
     assert [box.closed for box in boxes] == [1, 1]
 
 
-def test_nothing_is_given_ahead_where_a_test_may_have_to_be_run_again():
+@pytest.mark.parametrize("frame", ["one", "two"])
+def test_nothing_is_given_ahead_where_a_test_may_have_to_be_run_again(frame: str):
     late = row(Run("TLE", cpu=0.4, wall=5.0))
-    box = Scripted(ended(late), ended(row(FINE)), ended(row(FINE)))
+    first = ended(late) if frame == "one" else [{"runs": [late]}, ended()]
+    box = Scripted(first, ended(row(FINE)), ended(row(FINE)))
     workers = Workers("canned", 1, lambda pool: Worker(box, {}))
     found = dict(workers.run(numbered(2)))
     workers.close()
     assert [found[index].runs for index in range(2)] == [(FINE,)] * 2
     assert box.given == ["# 0", "# 0", "# 1"]
+
+
+def test_a_box_that_hides_that_a_test_ran_out_of_time_is_ended():
+    late = row(Run("TLE", cpu=0.4, wall=5.0))
+    hidden = frames.packed(ended(late)).replace(b"TLE", b"\\u0054LE")
+    boxes = [
+        Scripted(frames.HEAD.pack(len(hidden)) + hidden, ended(row(FINE))),
+        Scripted(*[ended(row(FINE))] * 2),
+    ]
+    left = list(boxes)
+    workers = Workers("canned", 1, lambda pool: Worker(left.pop(0), {}))
+    found = dict(workers.run(numbered(2)))
+    workers.close()
+    assert "hid it" in found[0].notes[0]
+    assert found[1].runs == (FINE,)
+    assert [box.closed for box in boxes] == [1, 1]
 
 
 def test_alone_means_alone():
