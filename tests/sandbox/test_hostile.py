@@ -43,7 +43,12 @@ def suite(folder: Path, words: list[str], python: str = sys.executable, **how: A
         env={"PYTHONDONTWRITEBYTECODE": "1", "SECRET_TOKEN": "918273"},
         **how,
     )
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert process.returncode == 0, out[-2000:] + err[-4000:]
     said = [json.loads(line) for line in out.splitlines()]
     layers = set(said.pop()["layers"])
