@@ -10,7 +10,7 @@ from harness import registry
 from harness.models import Sampling
 from harness.types import Completion, Verdict
 
-COUNT, TOKENS = 50, 16
+COUNT, TOKENS = 50, 8
 
 
 @pytest.mark.slow
