@@ -11,6 +11,8 @@ import functools
 import os
 from collections.abc import Callable
 
+from sandbox.layers.syscalls import NUMBERS
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 
@@ -93,6 +95,6 @@ def drop_capabilities() -> Prepared:
 
     KeyError on a machine whose number of the call is not known.
     """
-    number = ctypes.c_long({"x86_64": 126, "aarch64": 91}[MACHINE])
+    number = ctypes.c_long(NUMBERS[MACHINE]["capset"])
     version, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     return Prepared("capset", LIBC.syscall, number, version, nothing)
