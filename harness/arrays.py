@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ import numpy as np
 import zstandard
 
 from harness.codec import ARRAY
+from harness.disk import unwritable
 from harness.errors import DataError
 
 SMALLEST = 1024
@@ -71,11 +73,20 @@ class ArrayFile:
             np.lib.format.write_array(made, array, allow_pickle=False)
             packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
             frame = packer.compress(made.getvalue())
-            with self.path.open("ab") as file:
-                begin = file.seek(0, os.SEEK_END)
-                file.write(frame)
-            self._known[name] = [begin, len(frame)]
+            self._known[name] = [self._added(frame), len(frame)]
         return self._known[name]
+
+    def _added(self, frame: bytes) -> int:
+        """Where it begins; whole or not at all."""
+        begin = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(frame)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, begin)
+            raise unwritable(self.path, error) from error
+        return begin
 
     def _read(self, table: Mapping[str, Any]) -> np.ndarray[Any, Any]:
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.digests import digest, file_digest
+from harness.disk import is_full
 from harness.errors import DataError
 
 RECEIPT = "receipt.json"
@@ -38,19 +39,33 @@ def made(
 
     `kind` begins its name. DataError where the cache cannot be written.
     """
+    root = user_cache() if cache is None else cache
+    return filled(root / f"{kind}-{digest(key)}", key, make)
+
+
+def filled(
+    folder: Path,
+    key: Mapping[str, Any],
+    make: Callable[[Path], None],
+    sha256: Callable[[Path], str] = file_digest,
+) -> Path:
+    """`folder`, filled by `make(folder)` if it is not there, damaged, or of another key.
+
+    `sha256` tells the digest of a file where there is a quicker way than to read it. DataError
+    where the folder cannot be written.
+    """
     from filelock import FileLock
 
-    root = user_cache() if cache is None else cache
-    name = f"{kind}-{digest(key)}"
-    folder = root / name
-    if is_whole(folder, key):
+    if is_whole(folder, key, sha256):
         return folder
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{name}.lock"):
-            if not is_whole(folder, key):  # another process may have been faster
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f"{folder.name}.lock"):
+            if not is_whole(folder, key, sha256):  # another process may have been faster
                 _make(folder, key, make)
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_full(error):
+            raise
         raise DataError(
             f"{folder} cannot be written: {error}; make room there, or name another folder with "
             "XDG_CACHE_HOME"
@@ -58,13 +73,15 @@ def made(
     return folder
 
 
-def is_whole(folder: Path, key: Mapping[str, Any]) -> bool:
+def is_whole(
+    folder: Path, key: Mapping[str, Any], sha256: Callable[[Path], str] = file_digest
+) -> bool:
     """Whether every file of an entry has the digest that its receipt says."""
     try:
         receipt = json.loads((folder / RECEIPT).read_text("utf-8"))
         files = dict(receipt["files"])
         return receipt["key"] == digest(key) and all(
-            file_digest(folder / name) == told for name, told in files.items()
+            sha256(folder / name) == told for name, told in files.items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import msgspec
 
+from harness.disk import unwritable
 from harness.errors import BusyError, DataError
 
 
@@ -33,7 +34,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
     except OSError as error:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Journal:
                 f"another process writes to {self.path}; wait for it, or give another --output-dir"
             ) from error
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         try:
             self._unpack()
             self._mend()
@@ -79,7 +80,7 @@ class Journal:
         except BaseException as error:
             lock.release()
             if isinstance(error, OSError):
-                raise _unwritable(self.path, error) from error
+                raise unwritable(self.path, error) from error
             raise
         self._lock = lock
         return self
@@ -96,7 +97,7 @@ class Journal:
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._file, before)
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The lines that can be read, in order; the others are counted in `damaged`."""
@@ -197,11 +198,3 @@ class Journal:
             data = file.read()
             if not data.endswith(b"\n"):
                 file.truncate(data.rfind(b"\n") + 1)
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        why = "the disk is full; what was written before is kept. Free some space"
-    else:
-        why = f"{error.strerror or error}. Mend it"
-    return DataError(f"cannot write {path}: {why} and run the same command again to go on")

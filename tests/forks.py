@@ -55,12 +55,12 @@ class Running:
 
 
 class Forks:
-    """A process that has imported what training needs."""
+    """A process that has imported what training needs, started by the words of `within`, if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: Sequence[str] = ()) -> None:
         known = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(HOUSE)}
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forks"],
+            [*within, sys.executable, "-m", "tests.forks"],
             env={**os.environ, **known, "TOKENIZERS_PARALLELISM": "false"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -13,7 +13,6 @@ pickle anywhere.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from harness.disk import is_full
 from harness.errors import DataError, ModelError, UsageError
 from trainers.shards import like, whole
 
@@ -278,9 +278,7 @@ def _sync(folder: Path) -> None:
 
 
 def _unwritten(path: Path, error: Exception) -> str:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    full = full or "No space left" in str(error)
-    why = "the disk is full" if full else f"{type(error).__name__}: {error}"
+    why = "the disk is full" if is_full(error) else f"{type(error).__name__}: {error}"
     return (
         f"cannot write the checkpoint {path}: {why}. Earlier checkpoints are kept; mend it and run "
         "the same command again to go on from the last one"

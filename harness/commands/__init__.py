@@ -42,7 +42,8 @@ long, five to ten times as long beside a busy process. Huge pages make large ten
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with a code that means something (see `harness.errors`)."""
-    from harness.errors import HarnessError
+    from harness.disk import AGAIN, FULL, is_full
+    from harness.errors import DataError, HarnessError
 
     _speak_utf8()
     for name, value in THREADS.items():
@@ -57,6 +58,11 @@ def main(arguments: list[str] | None = None) -> None:
     except HarnessError as error:
         _complain(str(error))
         sys.exit(error.code)
+    except Exception as error:  # of a library that writes by itself
+        if not is_full(error):
+            raise
+        _complain(f"{FULL} and {AGAIN} ({error})")
+        sys.exit(DataError.code)
 
 
 def takes(words: list[str]) -> None:

