@@ -136,8 +136,8 @@ def _whole(values: Floats, groups: Clusters, level: float) -> tuple[Floats, Floa
     share, count = sizes / sizes.sum(), groups.effective
     right = count * (share * (sums >= sizes - 1e-9)).sum(axis=-1)
     wrong = count * (share * (sums <= 1e-9)).sum(axis=-1)
-    least = betaincinv(np.maximum(right, 1e-12), count - right + 1, tail)
-    most = 1 - betaincinv(np.maximum(wrong, 1e-12), count - wrong + 1, tail)
+    least: Floats = betaincinv(np.maximum(right, 1e-12), count - right + 1, tail)
+    most: Floats = 1 - betaincinv(np.maximum(wrong, 1e-12), count - wrong + 1, tail)
     return np.where(right > 0, least, 0.0), np.where(wrong > 0, most, 1.0)
 
 
