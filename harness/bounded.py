@@ -132,13 +132,16 @@ def _whole(values: Floats, groups: Clusters, level: float) -> tuple[Floats, Floa
     """Step 6: below, the share of clusters all right; above, that of clusters not all wrong."""
     from scipy.special import betaincinv
 
-    sums, sizes, tail = groups.sums(values), groups.sizes, (1 - level) / 2
-    share, count = sizes / sizes.sum(), groups.effective
-    right = count * (share * (sums >= sizes - 1e-9)).sum(axis=-1)
-    wrong = count * (share * (sums <= 1e-9)).sum(axis=-1)
-    least: Floats = betaincinv(np.maximum(right, 1e-12), count - right + 1, tail)
-    most: Floats = 1 - betaincinv(np.maximum(wrong, 1e-12), count - wrong + 1, tail)
-    return np.where(right > 0, least, 0.0), np.where(wrong > 0, most, 1.0)
+    sums, sizes, count = groups.sums(values), groups.sizes, groups.effective
+    share = count * sizes / sizes.sum()
+    right: Floats = (share * (sums >= sizes - 1e-9)).sum(axis=-1)
+    wrong: Floats = (share * (sums <= 1e-9)).sum(axis=-1)
+
+    def least(hits: Floats) -> Floats:
+        exact = betaincinv(np.maximum(hits, 1e-12), count - hits + 1, (1 - level) / 2)
+        return np.where(hits > 0, np.asarray(exact, np.float64), 0.0)
+
+    return least(right), 1 - least(wrong)
 
 
 @dataclass(frozen=True)
