@@ -58,8 +58,9 @@ class Writer:
 
     def plain(self, value: Any) -> Plain:
         """JSON of a value; Uncrossable, and RecursionError where it is nested too deep."""
-        self.spend(2)
-        write = _of_kind(_WRITERS, value)
+        if type(value) is int and -SMALL < value < SMALL:
+            return value
+        write = _WRITERS.get(type(value)) or _of_kind(_WRITERS, value)
         return write(self, value) if write is not None else self._strange(value)
 
     def table(self) -> list[Plain]:
@@ -73,7 +74,9 @@ class Writer:
 
     def all(self, values: Iterable[Any]) -> list[Plain]:
         """Each of them, plain."""
-        return [self.plain(each) for each in values]
+        told = [self.plain(each) for each in values]
+        self.spend(2 * len(told))
+        return told
 
     def spend(self, size: int) -> None:
         """Note bytes that the message takes at the least; Uncrossable once they are too many."""
