@@ -145,6 +145,8 @@ def _proxy(name: str) -> Callable[..., Any]:
             }
         except Uncrossable as error:
             raise _end(error) from None
+        except RecursionError:
+            raise _end(Uncrossable("an argument that is nested so deep")) from None
         return _answer(_ask(asked), writer.held, asked["held"])
 
     call.__name__ = call.__qualname__ = name
