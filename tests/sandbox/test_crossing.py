@@ -231,4 +231,6 @@ def test_an_exception_that_says_more_than_its_arguments_arrives_with_its_text():
             return "all of it"
 
     assert repr(told(Own(1))) == "ValueError('all of it')"
+    assert told(ValueError([1])).args == ("[1]",)
+    assert told(ValueError("x" * 9999)).args == ("x" * 2000,)
     assert told(ValueError(10**5000)).args == ("",)  # too long for a text, too

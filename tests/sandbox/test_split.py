@@ -73,10 +73,9 @@ HONEST = {
         "try: g()\nexcept KeyboardInterrupt: pass\nelse: assert False",
     ),
     "arguments of exceptions": (
-        "def f(*x): raise ValueError(*x)\ndef g(x): return {}[x]\ndef h(x): return open(x)",
+        "def f(*x): raise ValueError(*x)\ndef g(x): return {}[x]",
         "def args(f, *x):\n    try: f(*x)\n    except Exception as error: return error.args\n"
-        "assert args(g, 'a') == ('a',) and args(f) == () and args(f, 1, None, 'x', 0.5) == (1, None, 'x', 0.5)\n"
-        "assert args(f, 'x' * 9999) == ('x' * 2000,) and args(f, [1]) == ('[1]',)",
+        "assert args(g, 'a') == ('a',) and args(f) == () and args(f, 1, None, 'x', 0.5) == (1, None, 'x', 0.5)",
     ),
     "exceptions": (
         "class Own(KeyError): pass\ndef f(x): raise Own('why') if x else ZeroDivisionError('no')",
@@ -100,8 +99,13 @@ HONEST = {
 @linux
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_functions_do_not_notice_the_split(box: Backend, name: str):
-    run = one(box, asserting(*HONEST[name]))
-    assert (run.status, run.detail, run.weak) == ("OK", "", False)
+    source, code = HONEST[name]
+    ways = tuple(Assertions(code, split=way) for way in (True, False))
+    found = runs(box, Program(source, ways, stop_at_fault=False))
+    assert [(run.status, run.detail, run.weak) for run in found] == [
+        ("OK", "", False),
+        ("OK", "", True),
+    ]
 
 
 FAILING = {
