@@ -14,12 +14,14 @@ from sandbox.errors import BadProgram
 from sandbox.extraction import RULES
 from sandbox.types import Limits
 from tasks import _coding_sets as sets
-from tasks._coding_metrics import METRICS
+from tasks._coding_metrics import ASSERTED, METRICS
 from tasks._coding_scoring import OUTCOMES, Scoring, fenced
 from tasks._settings import choice
 
 VERSION = 1
 """Raised by a change of prompts, data or judging."""
+ASSERTED_VERSION = 2
+"""The same of HumanEval and MBPP."""
 PLAIN = {"extraction": "last_closed_fence"}
 CHAT = {**PLAIN, "form": "chat"}
 Settings = Mapping[str, str]
@@ -71,6 +73,7 @@ def humaneval(name: str, settings: Settings) -> Task:
         source=sets.continued if bare else sets.whole_function,
         comparator="assertions",
         limits=Limits(cpu=3.0),
+        weak=lambda example: False,
     )
     if bare:
         judged = replace(judged, extraction="whole_reply")
@@ -89,6 +92,8 @@ def humaneval(name: str, settings: Settings) -> Task:
         name,
         judged,
         {**settings, "extraction": judged.extraction},
+        version=ASSERTED_VERSION,
+        metrics=ASSERTED,
         examples=sets.humaneval,
         prompt=prompt,
         gold=gold,
@@ -117,6 +122,8 @@ def mbpp(name: str, settings: Settings) -> Task:
         name,
         judged,
         settings,
+        version=ASSERTED_VERSION,
+        metrics=ASSERTED,
         examples=sets.mbpp,
         prompt=prompt,
         gold=lambda example: fenced(sets.mbpp_gold(example)),

@@ -13,6 +13,9 @@ from harness.metrics import avg_at, mean, pass_at, share
 SHARES = tuple(share(reason) for reason in ("truncated", "no_answer", "CE", "RE", "TLE", "WA"))
 MORE = tuple(metric for k in (2, 4, 5, 8, 10) for metric in (pass_at(k), avg_at(k)))
 METRICS = (pass_at(1), mean("tests"), mean("compiles"), *SHARES, *MORE)
+WEAK = replace(mean("weak", better="lower"), name="weak_share")
+"""Share of rollouts whose tests share the program's process: there a program can pay itself."""
+ASSERTED = (METRICS[0], WEAK, *METRICS[1:])
 
 
 def where(metric: Metric, label: str, score: str, wanted: Callable[[float], bool]) -> Metric:

@@ -44,7 +44,8 @@ class Scoring:
     """The whole program of what was extracted."""
     tags: Callable[[Example], Mapping[str, float]] = lambda example: {}
     """Scores of the example itself, for metrics of a part: level, fair."""
-    weak: Callable[[Example], bool] = lambda example: False
+    weak: Callable[[Example], bool] | None = None
+    """Whether an example's tests share the program's process; None: they are no assertions."""
     comparator: Callable[[Example], str] | str = "tokens"
     mode: Mode = "faithful"
     extraction: str = "last_closed_fence"
@@ -95,14 +96,20 @@ class Scoring:
         weak = " (weak isolation: the tests share the program's process)"
         accepted = sorted(name for name in found.stages if name != "exact")
         note = found.note or (f"accepted as {', '.join(accepted)}" if accepted else "")
-        note += weak if found.weak or self.weak(example) else ""
+        note += weak if self._weak(example, found) else ""
         answer = code[:LONGEST_ANSWER]
         return Verdict(self._scores(example, scores, found), answer, reason, note.strip())
+
+    def _weak(self, example: Example, found: Judgement | None) -> bool:
+        ran = found is not None and found.weak
+        return ran or (self.weak is not None and self.weak(example))
 
     def _scores(
         self, example: Example, scores: Mapping[str, float], found: Judgement | None
     ) -> dict[str, float]:
         told = dict(scores)
+        if self.weak is not None:
+            told["weak"] = float(self._weak(example, found))
         if self.comparator == "lenient":  # a jump in these is an early sign of hacking
             stages = found.stages if found else {}
             late = sum(count for name, count in stages.items() if name not in ("exact", "trimmed"))

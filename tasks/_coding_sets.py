@@ -32,7 +32,8 @@ MBPP_SPLITS: dict[Split, range] = {
 }
 """By task id, as the paper has them; 1 to 10 are its worked examples."""
 WEAK = frozenset(("367", "533", "601", "927"))
-"""Tests of MBPP that hand over classes or types: they share the program's process."""
+"""Tests of MBPP that hand over classes or types: they share the program's process, so a program can
+make them pass. They count in the test split, whose protocol they belong to, and in no other."""
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\nassert ", "\n```")
 """Where the completion of a function ends, as the paper of HumanEval has them."""
 
@@ -89,8 +90,9 @@ def humaneval_gold(example: Example) -> str:
 
 
 def mbpp(split: Split) -> Sequence[Example]:
-    """The problems of a split, by task id."""
-    return [each for each in whole_mbpp() if int(each.id) in MBPP_SPLITS[split]]
+    """The problems of a split, by task id; nothing is trained or chosen by weak tests."""
+    found = [each for each in whole_mbpp() if int(each.id) in MBPP_SPLITS[split]]
+    return [each for each in found if split == "test" or not mbpp_weak(each)]
 
 
 def whole_mbpp() -> Sequence[Example]:

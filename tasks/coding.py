@@ -3,7 +3,8 @@ r"""coding: programs that are run and judged by their tests, in a sandbox.
 Data     Public sets from the hub, or from the folder that HARNESS_DATA names (`code/...`):
          humaneval    openai/openai_humaneval, MIT. 164 problems, test only.
          mbpp         google-research-datasets/mbpp, CC BY 4.0. Test 11-510, dev 511-600, train
-                      601-974, by task id.
+                      601-974, by task id; in dev and train without 533, 601 and 927, whose tests
+                      hand over classes and so have to share the program's process.
          livecodebench  livecodebench/code_generation_lite; in a folder `livecodebench/test.jsonl`
                       to `test6.jsonl`. Test only. The statements belong to the contest sites.
                       Private tests are read without loading a pickle.
@@ -14,6 +15,7 @@ Data     Public sets from the hub, or from the folder that HARNESS_DATA names (`
          was found in two ways. A hash of the problem decides its split.
 Scores   correct: 1 if every test passes. tests: share of the tests that pass; what was not run
          after a time-out has not passed. compiles: 1 unless the source does not compile.
+         weak: 1 where assertions share the program's process, which could make them pass.
          seen, held_out: shares of the tests that the prompt shows, and of the others.
          lenient: share of tests that only a late stage of that comparator accepted, where it is
          the comparator. level, unfair, recent: of the question, for metrics of a part. In
@@ -22,8 +24,9 @@ Scores   correct: 1 if every test passes. tests: share of the tests that pass; w
          Reasons: ok (AC), WA, RE, TLE, MLE, OLE, CE, besides no_answer and truncated. A fault of
          the sandbox is no verdict.
 Metric   pass@1 (the mean of correct); over fair questions in livecodebench, with pass@1|all beside
-         it; per difficulty or level; seen_gap, the alarm for programs fitted to the tests they were
-         shown; shares of reasons; with more rollouts pass@k and avg@k.
+         it; beside weak_share, the mean of weak, where assertions judge; per difficulty or level;
+         seen_gap, the alarm for programs fitted to the tests they were shown; shares of reasons;
+         with more rollouts pass@k and avg@k.
 Paper    HumanEval arXiv:2107.03374; MBPP arXiv:2108.07732; LiveCodeBench arXiv:2403.07974.
 Settings
          Written behind the name, as in `coding/livecodebench+start=2024-08-01+difficulty=hard`, and

@@ -31,7 +31,8 @@ from sandbox.wire import BadReply, job_of, pool_of
 ROOM = Path(__file__).resolve().parent.parent
 PARTS = (
     ("sandbox.frames", "frames.py"),
-    ("sandbox.inside.typed", "inside/typed.py"),
+    ("sandbox.inside.decoding", "inside/decoding.py"),
+    ("sandbox.inside.encoding", "inside/encoding.py"),
     ("sandbox.inside.split", "inside/split.py"),
     ("sandbox.inside.state", "inside/state.py"),
     ("sandbox.inside.runner", "inside/runner.py"),

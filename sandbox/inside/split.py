@@ -4,8 +4,9 @@
     {"names": [...]}                    ->
                                         <-  {"kinds": {name: ["call"], ["value", v], ["module", m]}}
     {"call": name, "arguments": [...],
-     "keywords": {...}}                 ->
-                                        <-  {"value": v, "changed": {...}}  or  {"error": [...]}
+     "keywords": {...}, "held": [...]}  ->
+                                        <-  {"value": v, "held": [...]}, with "error" where one was
+                                            raised, or {"refused": why} where the value is no data
 
 What the holding half says is decoded as data of built-in types; it has no other way to the test.
 """
@@ -20,12 +21,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from sandbox import frames
-from sandbox.inside import typed
+from sandbox.inside.decoding import Reader, decode, decode_error
+from sandbox.inside.encoding import LARGEST, Uncrossable, Writer, encode, encode_error
 
 LINK = 4
-LARGEST = 1 << 27
-"""Bytes of one message between the halves."""
-WRONG = (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError)
+WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class TooLong(Exception):
@@ -48,9 +48,12 @@ def hold(space: dict[str, Any]) -> None:
             return
         if "names" in asked:
             found = {name: _kind(space[name]) for name in asked["names"] if name in space}
-            frames.send(LINK, {"kinds": found})
+            told = frames.pack({"kinds": found})
         else:
-            frames.send(LINK, _called(space, asked))
+            told = frames.pack(_called(space, asked))
+        if len(told) > LARGEST:
+            told = frames.pack({"refused": f"a message of {len(told)} bytes"})
+        frames.write(LINK, told)
 
 
 def _kind(value: Any) -> list[Any]:
@@ -59,27 +62,32 @@ def _kind(value: Any) -> list[Any]:
     if callable(value):
         return ["call"]
     try:
-        return ["value", typed.encode(value)]
-    except (typed.Uncrossable, RecursionError):
+        return ["value", encode(value)]
+    except (Uncrossable, RecursionError):
         return ["strange", type(value).__name__]
 
 
 def _called(space: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """One call: its value and what became of the arguments, or the exception."""
-    arguments = [typed.decode(each) for each in asked["arguments"]]
-    keywords = {key: typed.decode(each) for key, each in asked["keywords"].items()}
+    """One call: its value or its exception, and what became of all that can be changed."""
+    reader = Reader(asked["held"])
+    arguments = reader.all(asked["arguments"])
+    keywords = {key: reader.value(each) for key, each in asked["keywords"].items()}
+    value, told = None, dict[str, Any]()
     try:
         value = space[asked["call"]](*arguments, **keywords)
-        changed = {
-            str(key): typed.encode(each)
-            for key, each in [*enumerate(arguments), *keywords.items()]
-            if isinstance(each, typed.MUTABLE)
-        }
-        return {"value": typed.encode(value), "changed": changed}
     except MemoryError:
         raise
     except BaseException as error:
-        return {"error": typed.encode_error(error)}
+        told["error"] = encode_error(error)
+    try:
+        writer = Writer(reader.held)
+        return {"value": writer.plain(value), **told, "held": writer.table()}
+    except MemoryError:
+        raise
+    except Uncrossable as error:
+        return {"refused": error.what}
+    except BaseException as error:
+        return {"refused": f"a value whose reading raises {error!r:.400}"}
 
 
 # -- the half that runs the test
@@ -95,7 +103,7 @@ def stand_ins(code: types.CodeType, space: dict[str, Any], entry: str) -> dict[s
     wanted |= {name for name in _names(code) if not hasattr(builtins, name) and name not in space}
     told = _ask({"names": sorted(wanted)})
     if not isinstance(told.get("kinds"), dict):
-        raise _end("the submission's process did not tell its names")
+        raise _end(Ended("the submission's process did not tell its names"))
     kinds: dict[str, Any] = told["kinds"]
     if entry and entry not in kinds:
         raise NameError(f"name '{entry}' is not defined by the submission")
@@ -111,7 +119,7 @@ def _stand_in(name: str, kind: Any) -> dict[str, Any]:
         case ["call"]:
             return {name: _proxy(name)}
         case ["value", plain]:
-            return {name: typed.decode(plain)}
+            return {name: decode(plain)}
         case ["module", str(module)] if module.partition(".")[0] in sys.stdlib_module_names:
             return {name: importlib.import_module(module)}
         case _:
@@ -127,41 +135,50 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _proxy(name: str) -> Callable[..., Any]:
     def call(*arguments: Any, **keywords: Any) -> Any:
-        asked = {
-            "call": name,
-            "arguments": [typed.encode(each) for each in arguments],
-            "keywords": {key: typed.encode(each) for key, each in keywords.items()},
-        }
-        told = _ask(asked)
+        writer = Writer()
         try:
-            if "error" in told:
-                error = typed.decode_error(told["error"])
-            else:
-                value, error = typed.decode(told["value"]), None
-                for key, plain in told["changed"].items():
-                    target = arguments[int(key)] if key.isdecimal() else keywords[key]
-                    typed.copy_into(target, typed.decode(plain))
-                return value
-        except WRONG as wrong:
-            raise _end(f"the submission's process spoke nonsense: {wrong!r}") from None
-        raise error
+            asked: dict[str, Any] = {
+                "call": name,
+                "arguments": writer.all(arguments),
+                "keywords": {key: writer.plain(each) for key, each in keywords.items()},
+                "held": writer.table(),
+            }
+        except Uncrossable as error:
+            raise _end(error) from None
+        except RecursionError:
+            raise _end(Uncrossable("an argument that is nested so deep")) from None
+        return _answer(_ask(asked), writer.held, asked["held"])
 
     call.__name__ = call.__qualname__ = name
     return call
 
 
+def _answer(told: dict[str, Any], own: list[Any], sent: list[Any]) -> Any:
+    """The value or the exception, after what the call changed is written back."""
+    if "refused" in told:
+        raise _end(Uncrossable(str(told["refused"])[:2000]))
+    try:
+        reader = Reader(told["held"], own, sent)
+        if "error" not in told:
+            return reader.value(told["value"])
+        error = decode_error(told["error"])
+    except WRONG as wrong:
+        raise _end(Ended(f"the submission's process spoke nonsense: {wrong!r}")) from None
+    raise error
+
+
 def still_there() -> None:
-    """Ended if the submission's process went before the test was over."""
+    """Raises again what ended the test, if a test swallowed it."""
     if _over:
-        raise Ended(_over[0])
+        raise _over[0]
 
 
-_over: list[str] = []
+_over: list[Ended | Uncrossable] = []
 
 
-def _end(why: str) -> Ended:
-    _over.append(why)
-    return Ended(why)
+def _end(error: Ended | Uncrossable) -> BaseException:
+    _over.append(error)
+    return error
 
 
 def _ask(asked: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +187,7 @@ def _ask(asked: dict[str, Any]) -> dict[str, Any]:
         frames.send(LINK, asked)
         told = frames.receive(LINK, LARGEST)
     except (EOFError, OSError, frames.BadFrame) as error:
-        raise _end(f"the submission's process is gone: {error!r}") from None
+        raise _end(Ended(f"the submission's process is gone: {error!r}")) from None
     if not isinstance(told, dict):
-        raise _end("the submission's process spoke nonsense")
+        raise _end(Ended("the submission's process spoke nonsense"))
     return cast("dict[str, Any]", told)

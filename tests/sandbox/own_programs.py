@@ -131,13 +131,13 @@ ASSERTIONS: Rows = {
                          "builtins.all=builtins.any=lambda x:True\ndef f(x): return 0"),
     "own_check": ("WA RE", "def check(c): pass\ndef f(x): return 0\nAssertionError=Exception"),
     "forged_replies": ("WA RE", FRAME + "def f(x):\n"
-                       "    for _ in range(9): os.write(4,frame(b'{\"value\":true,\"changed\":{}}'))\n"
+                       "    for _ in range(9): os.write(4,frame(b'{\"value\":true,\"held\":[]}'))\n"
                        "    return 0"),
     "forged_kinds": ("WA RE", FRAME + "os.write(4,frame(b'{\"kinds\":{\"f\":[\"call\"],"
                      "\"AssertionError\":[\"value\",1],\"__builtins__\":[\"value\",1]}}'))\n"
                      "def f(x): return 0"),
     "forged_value_type": ("RE WA", FRAME + "def f(x):\n"
-                          "    os.write(4,frame(b'{\"value\":[\"eval\",\"1\"],\"changed\":{}}'))\n"),
+                          "    os.write(4,frame(b'{\"value\":[\"eval\",\"1\"],\"held\":[]}'))\n"),
     "forged_verdict": ("WA RE", FRAME + "os.write(3,frame(b'O10 \\n'))\ndef f(x): return 0"),
     "closes_the_line": ("RE", "import os\nos.close(4)\ndef f(x): return 0"),
     "floods_the_line": ("RE MLE TLE", "import os\nos.write(4,b'\\x07\\xff\\xff\\xff')\n"
@@ -152,10 +152,27 @@ ASSERTIONS: Rows = {
     "raises_own_exit": ("RE", "class Ended(BaseException): pass\ndef f(x): raise Ended('x')"),
     "spins_in_call": ("TLE", "def f(x):\n    while True: pass"),
     "eats_memory": ("MLE RE TLE", "def f(x): return [0]*(1<<40)"),
-    "deep_value": ("RE", "def f(x):\n    a=[]\n    for _ in range(10**5): a=[a]\n    return a"),
+    "deep_value": ("WA RE", "def f(x):\n    a=[]\n    for _ in range(10**4): a=[a]\n    return a"),
+    "deep_tuple": ("RE", "def f(x):\n    a=()\n    for _ in range(10**5): a=(a,)\n    return a"),
+    "self_containing": ("WA", "def f(x):\n    a=[1]\n    a.append(a)\n    return a"),
+    "endless_iterator": ("RE", "import itertools\ndef f(x): return itertools.count()"),
+    "always_equal_iterator": ("WA", "class A:\n    def __eq__(s,o): return True\n"
+                              "    def __iter__(s): return s\n    def __next__(s): raise StopIteration\n"
+                              "def f(x): return A()"),
+    "always_equal_scalar": ("RE WA", "class E(int):\n    def __eq__(s,o): return True\n"
+                            "class A:\n    shape=()\n    class dtype: kind='i'\n"
+                            "    def item(s): return E(3)\nA.__module__='numpy'\ndef f(x): return A()"),
+    "always_equal_decimal": ("WA", "from decimal import Decimal\nclass A(Decimal):\n"
+                             "    def __eq__(s,o): return True\ndef f(x): return A(1)"),
+    "huge_decimal": ("RE", "from decimal import Decimal\ndef f(x): return Decimal('1e999999999')"),
+    "huge_fraction": ("WA RE", "from fractions import Fraction\ndef f(x): return Fraction(1,1<<(1<<20))"),
+    "forged_decimal": ("RE", FRAME + "def f(x): os.write(4,frame(b'{\"value\":[\"Decimal\","
+                       "\"1e999999999\"],\"held\":[]}'))"),
+    "forged_factory": ("RE", FRAME + "def f(x): os.write(4,frame(b'{\"value\":0,"
+                       "\"held\":[[\"defaultdict\",\"eval\"]]}'))"),
     "kills_the_judge": ("RE WA", "import os\ndef f(x):\n    os.kill(-1,9)"),
     "patches_the_line": ("WA RE", "import sys\nfor n,m in list(sys.modules.items()):\n"
-                         "    if 'split' in n or 'typed' in n:\n"
+                         "    if n.startswith('sandbox.inside') and 'coding' in n or 'split' in n:\n"
                          "        for k in list(vars(m)):\n"
                          "            if callable(vars(m)[k]): setattr(m,k,lambda *a,**k:True)\n"
                          "def f(x): return 0"),

@@ -4,19 +4,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sandbox.inside import typed
 from sandbox.local import LocalBackend
 from sandbox.types import Assertions, Backend, Limits, Program
 from tests.sandbox.boxes import one, results, runs
@@ -48,6 +43,40 @@ HONEST = {
         "a, d, s = [3, 1], {}, {1}\nassert f(a, d, s=s) is None\n"
         "assert (a, d, s) == ([1, 3], {'k': [1]}, set())",
     ),
+    "in place, deep": (
+        "def f(a, pair, error=None):\n    a[0].append(a)\n    pair[0].clear()\n    a.append(pair[1])\n"
+        "    if error: raise error\n    return a",
+        "inner, table, last = [1], {1: 2}, {3}\na = [inner]\n"
+        "assert f(a, (table, last)) is a and a[1] is last and inner == [1, a] and table == {}\n"
+        "a, table = [inner], {1: 2}\n"
+        "try: f(a, (table, last), 'no exception')\nexcept TypeError: assert a == [inner, last] and not table",
+    ),
+    "left alone": (
+        "def f(a): return len(a)",
+        "from collections import namedtuple\nPoint = namedtuple('Point', 'x')\n"
+        "a = [Point(3)]\nassert f(a) == 1 and a[0].x == 3",
+    ),
+    "one object": (
+        "def f(a):\n    a[0].append(1)\n    return [a[0]] * 2",
+        "a = [[]] * 2\nb = f(a)\nassert a == [[1], [1]] and b[0] is b[1] is a[0]",
+    ),
+    "iterators": (
+        "def f(x): yield from x\ndef g(x): return (map(str, x), filter(None, x), zip(x, x), reversed(x))\n"
+        "def h(x):\n    yield 1\n    raise KeyError(x)",
+        "x = f([1, 2])\nassert next(x) == 1 and list(x) == [2] and list(x) == []\n"
+        "assert [list(each) for each in g([0, 1])] == [['0', '1'], [1], [(0, 0), (1, 1)], [1, 0]]\n"
+        "x = h(5)\nassert next(x) == 1\ntry: next(x)\nexcept KeyError as error: assert error.args == (5,)",
+    ),
+    "exits": (
+        "import sys\ndef f(x): sys.exit(x)\ndef g(): raise KeyboardInterrupt",
+        "try: f(3)\nexcept SystemExit as error: assert error.code == 3\n"
+        "try: g()\nexcept KeyboardInterrupt: pass\nelse: assert False",
+    ),
+    "arguments of exceptions": (
+        "def f(*x): raise ValueError(*x)\ndef g(x): return {}[x]",
+        "def args(f, *x):\n    try: f(*x)\n    except Exception as error: return error.args\n"
+        "assert args(g, 'a') == ('a',) and args(f) == () and args(f, 1, None, 'x', 0.5) == (1, None, 'x', 0.5)",
+    ),
     "exceptions": (
         "class Own(KeyError): pass\ndef f(x): raise Own('why') if x else ZeroDivisionError('no')",
         "try:\n    f(1)\nexcept KeyError as error:\n    assert 'why' in str(error)\nelse:\n    assert False\n"
@@ -70,13 +99,18 @@ HONEST = {
 @linux
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_functions_do_not_notice_the_split(box: Backend, name: str):
-    run = one(box, asserting(*HONEST[name]))
-    assert (run.status, run.detail, run.weak) == ("OK", "", False)
+    source, code = HONEST[name]
+    ways = tuple(Assertions(code, split=way) for way in (True, False))
+    found = runs(box, Program(source, ways, stop_at_fault=False))
+    assert [(run.status, run.detail, run.weak) for run in found] == [
+        ("OK", "", False),
+        ("OK", "", True),
+    ]
 
 
 FAILING = {
     "wrong": ("def f(x): return 2", "assert f(1) == 1, 'here'", "RE", "AssertionError: here"),
-    "raises": ("def f(x): return {}[x]", "f(1)", "RE", "KeyError: '1'"),
+    "raises": ("def f(x): return {}[x]", "f(1)", "RE", "KeyError: 1"),
     "missing": ("def g(x): return 2", "assert f(1) == 1", "RE", "NameError"),
     "source raises": (
         "raise ValueError('at once')",
@@ -100,6 +134,42 @@ FAILING = {
         "try: f(1)\nexcept: pass",
         "RE",
         "ended with status 0 before the test",
+    ),
+    "exit taken for an error": (
+        "import sys\ndef f(x): sys.exit(0)",
+        "try: f(1)\nexcept Exception: pass\nelse: assert False",
+        "RE",
+        "SystemExit before",
+    ),
+    "interrupt taken for an error": (
+        "def f(x): raise KeyboardInterrupt",
+        "try: f(1)\nexcept Exception: pass\nelse: assert False",
+        "RE",
+        "KeyboardInterrupt",
+    ),
+    "stranger taken for an error": (
+        "class A: pass\ndef f(x): return A()",
+        "try: f(1)\nexcept: pass\nelse: assert False",
+        "RE",
+        "a value of type A does not cross",
+    ),
+    "end of an iteration": (
+        "def f(x): raise StopIteration",
+        "assert all(map(f, [1, 2]))",
+        "RE",
+        "RuntimeError: the function raised StopIteration",
+    ),
+    "endless": (
+        "def f(x):\n    while True: yield x",
+        "try: assert next(f(1)) == 1\nexcept Exception: pass",
+        "RE",
+        "an iterator that has more than 1000000 items does not cross",
+    ),
+    "too long": (
+        "def f(x): return [str(x) * 1000] * 200_000",
+        "f(1)",
+        "RE",
+        "bytes does not cross",
     ),
     "exit of the test": ("def f(x): return 1", "raise SystemExit(0)", "RE", "SystemExit before"),
 }
@@ -139,21 +209,44 @@ def test_what_cannot_cross_runs_together_and_says_so(box: Backend):
     assert (together.status, together.weak) == ("OK", True)
 
 
+def public(name: str) -> list[dict[str, Any]]:
+    folder = os.environ.get("HARNESS_DATA")
+    if not folder:
+        pytest.skip("HARNESS_DATA names no folder: HumanEval and MBPP are not there")
+    text = (Path(folder) / "code" / f"{name}.jsonl").read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+OTHER_TYPES = {
+    31: "    return np.bool_(n > 1 and all(n % i for i in range(2, n)))",
+    33: "    l[::3] = sorted(l[::3])\n    return iter(l)",
+    35: "    return np.max(l)",
+    42: "    return list(np.array(l, dtype=int) + 1)",
+    53: "    return np.add(x, y)",
+    60: "    return np.arange(1, n + 1).sum()",
+}
+"""Answers to problems of HumanEval that are right, and of no type that the reference returns."""
+
+
+@linux
+@pytest.mark.slow
+def test_right_answers_of_other_types_pass_as_they_do_in_one_process(box: Backend):
+    rows = public("humaneval")
+    for number, answer in OTHER_TYPES.items():
+        row = rows[number]
+        source = f"import numpy as np\n{row['prompt']}{answer}\n"
+        code = f"{row['test']}\ncheck({row['entry_point']})"
+        tests = tuple(Assertions(code, row["entry_point"], split=way) for way in (True, False))
+        found = runs(box, Program(source, tests, stop_at_fault=False))
+        assert [(run.status, run.detail) for run in found] == [("OK", "")] * 2, number
+
+
 @linux
 @pytest.mark.slow
 def test_reference_solutions_of_public_sets_pass_but_for_those_that_hand_over_classes(
     box: Backend,
 ):
-    folder = os.environ.get("HARNESS_DATA")
-    if not folder:
-        pytest.skip("HARNESS_DATA names no folder: HumanEval and MBPP are not there")
-    rows = {
-        name: [
-            json.loads(line)
-            for line in (Path(folder) / "code" / f"{name}.jsonl").read_text("utf-8").splitlines()
-        ]
-        for name in ("humaneval", "mbpp")
-    }
+    rows = {name: public(name) for name in ("humaneval", "mbpp")}
     programs = [
         asserting(
             row["prompt"] + row["canonical_solution"],
@@ -177,105 +270,3 @@ def test_reference_solutions_of_public_sets_pass_but_for_those_that_hand_over_cl
     assert [(r.runs[0].status, r.runs[0].weak) for r in results(box, together)] == [
         ("OK", True)
     ] * 5
-
-
-# -- values on the line
-
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.complex_numbers()
-    | st.text()
-    | st.binary()
-)
-keys = st.integers() | st.text() | st.tuples(st.booleans(), st.text())
-values = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner)
-        | st.tuples(inner, inner)
-        | st.dictionaries(keys, inner)
-        | st.frozensets(keys)
-        | st.sets(keys)
-        | st.lists(inner).map(deque)
-    ),
-    max_leaves=20,
-)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal, NaN to NaN, with equal types all the way down (sets hold nothing that has a NaN)."""
-    if type(one) is not type(other):
-        return False
-    match one:
-        case list() | tuple() | deque():
-            return len(one) == len(other) and all(map(same, one, other))
-        case dict():
-            return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-        case set() | frozenset():
-            return one == other
-        case _:
-            return repr(one) == repr(other)
-
-
-@given(values)
-def test_a_value_comes_back_as_it_was(value: Any):
-    plain = json.loads(json.dumps(typed.encode(value)))
-    assert same(typed.decode(plain), value)
-
-
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [
-        (type("A", (int,), {"__eq__": lambda s, o: True})(7), 7),
-        (type("A", (str,), {"__str__": lambda s: "forged"})("x"), "x"),
-        (OrderedDict(a=1), {"a": 1}),
-        (defaultdict(list, a=1), {"a": 1}),
-        (type("A", (list,), {"__iter__": lambda s: iter([9])})([1]), [1]),
-    ],
-)
-def test_a_subclass_arrives_as_the_plain_type(value: Any, plain: Any):
-    again = typed.decode(typed.encode(value))
-    assert type(again) is type(plain)
-    assert again == plain
-
-
-def test_numbers_cross_exactly():
-    for value in (0.1, -0.0, math.inf, 5e-324, 2**53, -(2**99)):
-        assert repr(typed.decode(typed.encode(value))) == repr(value)
-    assert math.isnan(typed.decode(typed.encode(math.nan)))
-
-
-@pytest.mark.parametrize(
-    "plain",
-    [
-        ["eval", "1"],
-        ["list", ["int"]],
-        {"a": 1},
-        ["int", 3],
-        ["int", "x"],
-        [],
-        [[]],
-        ["dict", 1],
-        1.5,
-    ],
-)
-def test_what_stands_for_no_value_is_an_error(plain: Any):
-    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        typed.decode(plain)
-
-
-def test_an_exception_arrives_as_the_nearest_built_in_type_and_never_as_an_exit():
-    class Own(LookupError):
-        pass
-
-    assert type(typed.decode_error(typed.encode_error(Own("x")))) is LookupError
-    assert type(typed.decode_error(typed.encode_error(SystemExit(0)))) is RuntimeError
-    assert type(typed.decode_error(typed.encode_error(KeyboardInterrupt()))) is RuntimeError
-    with pytest.raises(UnicodeDecodeError) as raised:
-        b"\xff".decode()
-    assert type(typed.decode_error(typed.encode_error(raised.value))) is UnicodeError
-    assert str(typed.decode_error([["eval", "ValueError"], "x"])) == "x"

@@ -296,12 +296,48 @@ def test_every_reference_of_mbpp_passes_and_the_weak_ones_say_so() -> None:
     assert len(found) == 974
     assert {id: v.note for id, v in found.items() if v.reason != "ok"} == {}
     assert {id for id, v in found.items() if "weak isolation" in v.note} == sets.WEAK
+    assert {id for id, v in found.items() if v.scores["weak"]} == sets.WEAK
 
 
-def test_the_splits_of_mbpp_are_those_of_its_paper() -> None:
+def test_the_splits_of_mbpp_are_those_of_its_paper_and_only_its_test_has_weak_tests() -> None:
     task = opened("mbpp")
-    sizes = {split: len(task.examples(split)) for split in ("train", "dev", "test")}
-    assert sizes == {"train": 374, "dev": 90, "test": 500}
+    ids = {split: {e.id for e in task.examples(split)} for split in ("train", "dev", "test")}
+    assert {split: len(each) for split, each in ids.items()} == {
+        "train": 374 - 2,
+        "dev": 90 - 1,
+        "test": 500,
+    }
+    assert {split: each & sets.WEAK for split, each in ids.items()} == {
+        "train": set(),
+        "dev": set(),
+        "test": {"367"},
+    }
+
+
+ALWAYS_EQUAL = "class A:\n    def __eq__(self, other): return True\ndef {entry}(*words): return A()"
+
+
+def test_what_a_weak_test_may_have_been_made_to_say_is_a_metric_beside_the_headline() -> None:
+    task = opened("mbpp")
+    assert [metric.name for metric in task.metrics[:2]] == ["pass@1", "weak_share"]
+    share = task.metrics[1].each
+    assert share is not None
+    weak = next(e for e in sets.whole_mbpp() if e.id == "533")
+    bribed = task.verify(weak, fenced(ALWAYS_EQUAL.replace("{entry}", "remove_datatype")))
+    honest = task.verify(problem(task, "11"), fenced("def remove_Occ(s, ch): return s"))
+    none = task.verify(weak, Completion("no program"))
+    assert (bribed.scores["correct"], share([bribed])) == (1.0, 1.0)
+    assert (share([honest]), share([none])) == (0.0, 1.0)
+
+
+def test_no_row_that_training_pays_by_can_be_bribed() -> None:
+    task = opened("mbpp")
+    paid = [e for split in ("train", "dev") for e in task.examples(split)]
+    assert all(case.test.split for e in paid for case in sets.mbpp_cases(e))  # type: ignore[union-attr]
+    for example in spread(task.examples("train"), 3):
+        name = sets.mbpp_cases(example)[0].test.entry  # type: ignore[union-attr]
+        verdict = task.verify(example, fenced(ALWAYS_EQUAL.replace("{entry}", name)))
+        assert (verdict.scores["correct"], verdict.scores["weak"]) == (0.0, 0.0), example.id
 
 
 def test_unsandboxed_numbers_are_marked_and_stand_on_no_board(tmp_path: Path) -> None:
