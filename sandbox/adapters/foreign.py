@@ -34,6 +34,7 @@ PARTS = (
     ("sandbox.inside.typed", "inside/typed.py"),
     ("sandbox.inside.split", "inside/split.py"),
     ("sandbox.inside.state", "inside/state.py"),
+    ("sandbox.inside.customs", "inside/customs.py"),
     ("sandbox.inside.runner", "inside/runner.py"),
     ("sandbox.adapters.driver", "adapters/driver.py"),
 )
