@@ -274,7 +274,7 @@ class _Trial:
             fault = last.fault if last else "it was not run"
             told = Judgement(("SE",), cases, (fault[:LONGEST_NOTE],))
         else:
-            outcomes = tuple(each.outcome for each in found)
+            outcomes: tuple[Outcome, ...] = tuple(each.outcome for each in found)
             stages = Counter(each.stage for each in found if each.stage)
             told = Judgement(outcomes, cases, tuple(each.note for each in found), dict(stages))
             backend, layers, interpreter = last.ran

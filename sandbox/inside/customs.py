@@ -12,11 +12,13 @@ import io
 import os
 import re
 import resource
+from collections.abc import Callable
 from typing import IO, Any
 
 NAMES = re.compile(r"/dev/std(in|out|err)|(?:/dev/fd|/proc/self/fd)/([0-9]{1,4})")
 STREAMS = {"in": 0, "out": 1, "err": 2}
-_open, _os_open, _setrlimit = builtins.open, os.open, resource.setrlimit
+_open: Callable[..., IO[Any]] = builtins.open
+_os_open, _setrlimit = os.open, resource.setrlimit
 
 
 def keep() -> None:
@@ -31,7 +33,11 @@ def open_file(file: Any, *words: Any, **named: Any) -> IO[Any]:
     number = _named(file)
     if number is None:
         return _open(file, *words, **named)
-    return _open(file, *words, **{**named, "opener": lambda *_: _duplicate(file, number)})
+
+    def opener(path: str, flags: int) -> int:
+        return _duplicate(path, number)
+
+    return _open(file, *words, **{**named, "opener": opener})
 
 
 def open_descriptor(path: Any, flags: int, *words: Any, **named: Any) -> int:

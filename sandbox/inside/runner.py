@@ -306,9 +306,9 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
 def _end(doubts: int) -> None:
     """What the interpreter does at its end, in its order.
 
-    Flush, threads, exit handlers, flush; then the module is let go of, so that finalizers run, which find
-    their names and write to the streams that there were at the start; and what they wrote. To clear
-    the names at once is quicker, and nothing else where there are no finalizers.
+    Flush, threads, exit handlers, flush; then the module is let go of, so that finalizers run, and
+    find their names, and the streams of the start; then what they wrote is flushed. To clear the
+    names at once is quicker, and all the same where there are no finalizers.
     """
     if state.threads() or atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
         with contextlib.suppress(Exception):  # if it fails, it does so again below

@@ -27,8 +27,8 @@ class Seen:
     """One test as it went; the fields are those of `sandbox.types.Run`."""
 
     __slots__ = (
-        "again", "cpu", "detail", "flattened", "memory", "status", "stderr", "stdout", "value",
-        "used", "wall", "weak",
+        "again", "cpu", "detail", "flattened", "memory", "status", "stderr", "stdout", "used",
+        "value", "wall", "weak",
     )  # fmt: skip
 
     def __init__(self, status: str, detail: str = "", *, again: bool = False) -> None:

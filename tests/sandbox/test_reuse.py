@@ -119,11 +119,11 @@ def burn(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end: pass
 number, have = int(input()), getattr(abc, 'have', 0)
-if number < 10:
+if number < 5:
     burn(0.15)
     abc.have = have + 0.15
 else:
-    burn(1.2 - have)
+    burn(0.75 - have)
 print(number)
 """
 FORGES = """
@@ -133,14 +133,14 @@ def burn(seconds):
     while time.process_time() < end: pass
 number = int(input())
 if number == 1:
-    for slot in range(10):
+    for slot in range(5):
         burn(0.12)
         os.write(37 + 2 * slot if slot else 1, os.pread(36 + 2 * slot, 99, 0))
         body = b'O11000 120000 \\n'
         os.write(3, struct.pack('>I', len(body)) + body)
     time.sleep(99)
-if number == 10:
-    burn(1.2)
+if number == 5:
+    burn(0.75)
 print(number)
 """
 
@@ -148,10 +148,10 @@ print(number)
 @linux
 @pytest.mark.parametrize("source", [KEEPS, FORGES], ids=["keeps its work", "forges its answers"])
 def test_no_test_passes_by_the_time_of_others(box: Backend, source: str):
-    """The last needs six times its limit; the rest of a tenth of the work is within it."""
-    asked = stdin(source, *(f"{n}\n" for n in range(1, 11)), limits=Limits(cpu=0.2, wall=60))
+    """The last needs more than three times its limit; what is left of the work is within it."""
+    asked = stdin(source, *(f"{n}\n" for n in range(1, 6)), limits=Limits(cpu=0.2, wall=60))
     *rest, last = runs(box, asked)
-    assert [(run.status, run.stdout) for run in rest] == [("OK", b"%d\n" % n) for n in range(1, 10)]
+    assert [(run.status, run.stdout) for run in rest] == [("OK", b"%d\n" % n) for n in range(1, 5)]
     assert (last.status, last.used) == ("TLE", False)
 
 
