@@ -311,7 +311,7 @@ def _end(doubts: int) -> None:
     names at once is quicker, and all the same where there are no finalizers.
     """
     if state.threads() or atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
-        with contextlib.suppress(Exception):  # if it fails, it does so again below
+        with contextlib.suppress(BaseException):  # if it fails, it does so again below
             _flush()
         if state.threads():
             state.join()
