@@ -8,6 +8,9 @@ livecodebench-28fef95 LiveCodeBench's evaluator at that commit, with its quirks 
 
 Nothing is right by default: a result that is missing, doubled, too short or unreadable is a fault
 of the machinery (SE), which is tried once more. SE is no verdict on the program.
+
+Nor does what an earlier test left behind make a case wrong: where the process had run one before,
+the case is run once more in a process of its own, and what comes of that counts.
 """
 
 from __future__ import annotations
@@ -132,6 +135,9 @@ class Judgement:
 def judge(backend: Backend, submissions: Sequence[Submission]) -> Iterator[tuple[int, Judgement]]:
     """Each submission's number with its judgement, in the order in which they finish.
 
+    A result is judged when it comes, and its outputs are let go. Judgements are told when all of a
+    round have come, as only then is it known that none came twice.
+
     Raises BadProgram before anything is run where a submission has no cases, or names a mode or
     comparator that there is not; SandboxUnavailable where the backend refuses.
     """
@@ -142,10 +148,18 @@ def judge(backend: Backend, submissions: Sequence[Submission]) -> Iterator[tuple
     }
     while waiting:
         numbers = list(waiting)
-        told = _round(backend, [waiting[number].program() for number in numbers])
-        for place, result in told:
+        read: dict[int, _Read] = {}
+        doubled: set[int] = set()
+        for place, result in backend.run([waiting[number].program() for number in numbers]):
+            if place in read:
+                doubled.add(place)
+            elif place in range(len(numbers)):
+                read[place] = waiting[numbers[place]].read(result)
+        missing = read.keys() ^ set(range(len(numbers)))
+        for place in (*read, *sorted(missing)):
             number = numbers[place]
-            if waiting[number].take(result):
+            found = NOT_ONCE if place in doubled | missing else read[place]
+            if waiting[number].take(found):
                 yield number, waiting.pop(number).judgement()
 
 
@@ -155,15 +169,34 @@ def judge_one(backend: Backend, submission: Submission) -> Judgement:
     return found
 
 
-def _round(backend: Backend, programs: Sequence[Program]) -> Iterator[tuple[int, Result | None]]:
-    """One result for each program, None for those that came out of the backend not once."""
-    seen: Counter[int] = Counter()
-    held: dict[int, Result] = {}
-    for place, result in backend.run(programs):
-        seen[place] += 1
-        held[place] = result
-    for place in range(len(programs)):
-        yield place, held[place] if seen[place] == 1 else None
+@dataclass(frozen=True)
+class _Found:
+    """What one case came to."""
+
+    outcome: Outcome
+    note: str
+    stage: str = ""
+    cpu: float = 0.0
+    memory: int = 0
+    weak: bool = False
+    again: bool = False
+    """It is wrong, and an earlier test may be the reason."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What one result came to."""
+
+    fault: str
+    """Why it counts for nothing; empty where it counts."""
+    cases: tuple[_Found, ...] = ()
+    over: bool = True
+    """The submission is not run on the cases that are missing."""
+    ran: tuple[str, tuple[str, ...], str] = ("", (), "")
+    """Backend, layers, interpreter."""
+
+
+NOT_ONCE = _Read("the backend gave no result, or more than one")
 
 
 @dataclass
@@ -172,10 +205,11 @@ class _Trial:
 
     submission: Submission
     rule: Comparator
-    runs: list[Run] = field(default_factory=list[Run])
-    result: Result | None = None
+    found: list[_Found] = field(default_factory=list[_Found])
+    last: _Read | None = None
+    again: list[int] = field(default_factory=list[int])
+    """Cases that are being run in processes of their own."""
     retries: int = 0
-    broken: str = ""
 
     def program(self) -> Program:
         """What is still to be run."""
@@ -186,82 +220,98 @@ class _Trial:
             )
         return Program(
             source=asked.source,
-            tests=tuple(case.test for case in asked.cases[len(self.runs) :]),
+            tests=tuple(case.test for case in self._asked()),
             limits=asked.limits,
             prefix=asked.prefix,
-            isolation=asked.isolation,
+            isolation="test" if self.again else asked.isolation,
+            stop_at_fault=not self.again,
         )
 
-    def take(self, result: Result | None) -> bool:
-        """Note a result; whether the submission is done."""
-        asked = 1 if self.submission.mode != "faithful" else self._missing()
-        broken = _fault(result, asked)
-        if broken:
-            self.retries += 1
-            self.broken = broken
-            return self.retries > RETRIES
-        assert result is not None
-        self.result, self.broken = result, ""
-        self.runs.extend(result.runs)
-        if self.submission.mode != "faithful" or not self._missing():
-            return True
-        return not (self.submission.partial and self.runs[-1].status == "RE")
+    def read(self, result: Result) -> _Read:
+        """What is kept of a result."""
+        asked = self.submission
+        ran = (result.backend, result.layers, result.interpreter)
+        tests = len(self._asked()) if asked.mode == "faithful" else 1
+        fault = _fault(result, tests, stopped=not self.again)
+        if fault:
+            return _Read(fault)
+        if asked.mode == "faithful":
+            pairs = zip(self._asked(), result.runs, strict=False)
+            cases = tuple(_found(run, *verdict(case, run, self.rule)) for case, run in pairs)
+            return _Read("", cases, not (asked.partial and result.runs[-1].status == "RE"), ran)
+        (run,) = result.runs
+        expected = [case.expected for case in asked.cases]
+        codes = livecodebench.codes(run, [case.test for case in asked.cases], expected)
+        cases = tuple(_found(None, *livecodebench.outcome(code)) for code in codes)
+        whole = replace(cases[0], cpu=run.cpu, memory=run.memory, weak=run.weak)
+        return _Read("", (whole, *cases[1:]), ran=ran)
 
-    def _missing(self) -> int:
-        return len(self.submission.cases) - len(self.runs)
+    def take(self, read: _Read) -> bool:
+        """Note what came; whether the submission is done."""
+        self.last = read
+        if read.fault:
+            self.retries += 1
+            return self.retries > RETRIES
+        if self.again:
+            for number, found in zip(self.again, read.cases, strict=True):
+                self.found[number] = found
+            return True
+        self.found.extend(read.cases)
+        if len(self.found) < len(self.submission.cases) and not read.over:
+            return False
+        self.again = [number for number, found in enumerate(self.found) if found.again]
+        return not self.again
+
+    def _asked(self) -> Sequence[Case]:
+        """The cases of the next round."""
+        cases = self.submission.cases
+        return [cases[each] for each in self.again] if self.again else cases[len(self.found) :]
 
     def judgement(self) -> Judgement:
         """The outcome of every case that was run."""
-        asked = self.submission
-        if self.broken or self.result is None:
-            told = Judgement(("SE",), len(asked.cases), (self.broken[:LONGEST_NOTE],))
-        elif asked.mode != "faithful":
-            expected = [case.expected for case in asked.cases]
-            tests = [case.test for case in asked.cases]
-            codes = livecodebench.codes(self.runs[0], tests, expected)
-            told = _judged([livecodebench.outcome(code) for code in codes], len(asked.cases))
+        cases, last, found = len(self.submission.cases), self.last, self.found
+        if last is None or last.fault:
+            fault = last.fault if last else "it was not run"
+            told = Judgement(("SE",), cases, (fault[:LONGEST_NOTE],))
         else:
-            pairs = zip(asked.cases, self.runs, strict=False)
-            told = _judged([verdict(case, run, self.rule) for case, run in pairs], len(asked.cases))
-        return self._with_costs(told)
-
-    def _with_costs(self, told: Judgement) -> Judgement:
-        told = replace(
-            told,
-            weak=any(run.weak for run in self.runs),
-            cpu=sum(run.cpu for run in self.runs),
-            memory=max((run.memory for run in self.runs), default=0),
-        )
-        if self.result is None:
-            return told
-        found = self.result
+            outcomes: tuple[Outcome, ...] = tuple(each.outcome for each in found)
+            stages = Counter(each.stage for each in found if each.stage)
+            told = Judgement(outcomes, cases, tuple(each.note for each in found), dict(stages))
+            backend, layers, interpreter = last.ran
+            told = replace(told, backend=backend, layers=layers, interpreter=interpreter)
         return replace(
-            told, backend=found.backend, layers=found.layers, interpreter=found.interpreter
+            told,
+            weak=any(each.weak for each in found),
+            cpu=sum(each.cpu for each in found),
+            memory=max((each.memory for each in found), default=0),
         )
 
 
-def _fault(result: Result | None, tests: int) -> str:
-    """What makes a result a fault of the machinery; empty where nothing does."""
-    if result is None:
-        return "the backend gave no result, or more than one"
+def _found(run: Run | None, outcome: Outcome, match: Match) -> _Found:
+    note = "" if outcome == "AC" else _note(f"{outcome}: {match.note}")
+    if run is None:
+        return _Found(outcome, note, match.stage)
+    again = run.used and outcome != "AC"
+    return _Found(outcome, note, match.stage, run.cpu, run.memory, run.weak, again)
+
+
+def _fault(result: Result, tests: int, *, stopped: bool) -> str:
+    """What makes a result a fault of the machinery; empty where nothing does.
+
+    `stopped`: the first test that does not end well is the last one.
+    """
     runs = result.runs
     if any(run.status == "SE" for run in runs):
         return next(run.detail or "a fault of the sandbox" for run in runs if run.status == "SE")
     if not 0 < len(runs) <= tests:
         return f"{len(runs)} results for {tests} tests"
-    if len(runs) < tests and runs[-1].status == "OK":
+    if len(runs) < tests and (runs[-1].status == "OK" or not stopped):
         return f"{len(runs)} results for {tests} tests, and the last one ended well"
     return ""
 
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,16}")
 """Of an object in memory: it differs from run to run, and a note may not."""
-
-
-def _judged(found: Sequence[tuple[Outcome, Match]], cases: int) -> Judgement:
-    stages = Counter(match.stage for _, match in found if match.stage)
-    notes = tuple("" if o == "AC" else _note(f"{o}: {m.note}") for o, m in found)
-    return Judgement(tuple(o for o, _ in found), cases, notes, dict(stages))
 
 
 def _note(text: str) -> str:

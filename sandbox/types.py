@@ -132,6 +132,8 @@ class Run:
     """Peak resident bytes of the process."""
     weak: bool = False
     """Submission and test shared a process."""
+    used: bool = False
+    """The process had run an earlier test of the program. Only runs that ended OK are of such."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def run_of(said: Any, index: int) -> Run:
     """The run of test `index`; BadReply where it is not one."""
     if not isinstance(said, dict):
         raise BadReply(f"a run is no object: {type(said).__name__}")
-    told = cast("Mapping[str, Any]", said)
+    told = {"used": True, **cast("Mapping[str, Any]", said)}  # the worse, where it is not told
     try:
         return run_in([told[name] for name in ROW], index, second=1.0)
     except KeyError as error:
@@ -115,7 +115,7 @@ def run_in(row: Any, index: int, *, second: float = 1e6) -> Run:
     if type(row) is not list or len(cast("list[Any]", row)) != len(ROW):
         raise BadReply(f"test {index}: no row of {len(ROW)} values")
     values = cast("list[Any]", row)
-    number, status, stdout, value, flattened, stderr, detail, cpu, wall, memory, weak = values
+    number, status, stdout, value, flattened, stderr, detail, cpu, wall, memory, *flags = values
     if type(number) is not int or number != index:
         raise BadReply(f"test {index}: run {number!r:.40}")
     texts = type(status) is type(stdout) is type(flattened) is type(stderr) is type(detail) is str
@@ -124,14 +124,14 @@ def run_in(row: Any, index: int, *, second: float = 1e6) -> Run:
     for figure in (cpu, wall, memory):
         if not (type(figure) in (float, int) and 0 <= figure < 1e18):
             raise BadReply(f"test {index}: a number is {figure!r:.40}")
-    if type(weak) is not bool:
-        raise BadReply(f"test {index}: weak is {weak!r:.40}")
+    if not set(map(type, flags)) <= {bool}:
+        raise BadReply(f"test {index}: weak or used is {flags!r:.40}")
     try:
         output = stdout.encode("latin-1")
     except UnicodeEncodeError as error:
         raise BadReply(f"test {index}: {error!r:.200}") from None
     times = (cpu / second, wall / second)
-    return Run(status, output, value, flattened, stderr, detail, *times, int(memory), weak)
+    return Run(status, output, value, flattened, stderr, detail, *times, int(memory), *flags)
 
 
 def run_to(run: Run, index: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import resource
 import sys
 from typing import Any
 
-from sandbox.inside import runner, state
+from sandbox.inside import customs, runner, state
 
 
 def main(job: dict[str, Any]) -> None:
@@ -44,14 +44,18 @@ def main(job: dict[str, Any]) -> None:
 def _conduct(job: dict[str, Any]) -> tuple[bytes, str, str]:
     """What a program process of ours does with its first test."""
     state.remember()
+    source = job["source"].removeprefix("\ufeff")
+    doubts = state.doubts(job["prefix"], source)
     try:
         prefix = compile(job["prefix"], "<prefix>", "exec", dont_inherit=True)
-        code = compile(job["source"], "<solution>", "exec", dont_inherit=True)
+        code = compile(source, "<solution>", "exec", dont_inherit=True)
     except runner.NOT_SOURCE as error:
         return runner.UNCOMPILED, f"{type(error).__name__}: {error}"[: runner.TOLD], ""
     state.refresh()
+    if doubts & state.CUSTOMS:
+        customs.keep()
     bodies = {"stdin": runner._stdin, "call": runner._call, "weak": runner._weak}
-    return runner._conduct(bodies[job["test"]["kind"]], prefix, code, job["test"])
+    return runner._conduct(bodies[job["test"]["kind"]], prefix, code, job["test"], doubts)
 
 
 def _limit(kind: int, most: int) -> None:

@@ -35,6 +35,7 @@ PARTS = (
     ("sandbox.inside.encoding", "inside/encoding.py"),
     ("sandbox.inside.split", "inside/split.py"),
     ("sandbox.inside.state", "inside/state.py"),
+    ("sandbox.inside.customs", "inside/customs.py"),
     ("sandbox.inside.runner", "inside/runner.py"),
     ("sandbox.adapters.driver", "adapters/driver.py"),
 )

@@ -58,15 +58,15 @@ def _serve(keeper: Keeper, job: dict[str, Any], outbound: int) -> None:
 
 def _tests(keeper: Keeper, job: dict[str, Any]) -> Iterator[tuple[int, Seen]]:
     """Each test's number with what was seen of it."""
-    tests, index = job["tests"], job["first"]
+    tests, index, alone = job["tests"], job["first"], job["isolation"] == "test"
     while index < len(tests):
-        split = tests[index]["kind"] == "split"
-        seen_of = _split(keeper, job, index) if split else _Row(keeper, job, index).play()
-        for number, seen in seen_of:
+        row = None if tests[index]["kind"] == "split" else _Row(keeper, job, index, alone=alone)
+        for number, seen in row.play() if row else _split(keeper, job, index):
             yield number, seen
             if seen.status != "OK" and job["stop"]:
                 return
             index = number + 1
+        alone = alone or (row is not None and row.overdrawn)
 
 
 def _split(keeper: Keeper, job: dict[str, Any], index: int) -> Iterator[tuple[int, Seen]]:
@@ -78,14 +78,18 @@ class _Row:
 
     It is handed a few tests ahead, each with an input and an output of its own, so that it does not
     wait for us, and we need not wake for each. One that fails in a used process is left to a new
-    one: so what earlier tests left behind is never the reason.
+    one: so what earlier tests left behind is never the reason. And none passes in a process that
+    has had more CPU seconds in all than one test may use: it could owe its pass to work that was
+    done in the time of others. Then each test that is left gets a process of its own.
     """
 
-    def __init__(self, keeper: Keeper, job: dict[str, Any], first: int) -> None:
+    def __init__(self, keeper: Keeper, job: dict[str, Any], first: int, *, alone: bool) -> None:
         self.keeper, self.limits, self.tests = keeper, job["limits"], job["tests"]
         self.first = self.index = self.sent = first
         self.end = first + 1
-        while job["isolation"] != "test" and self.end < len(self.tests):
+        self.overdrawn = False
+        """More CPU seconds than one test may use, by the kernel's count, and more than one test."""
+        while not alone and self.end < len(self.tests):
             if self.tests[self.end]["kind"] == "split":
                 break
             self.end += 1
@@ -101,8 +105,12 @@ class _Row:
                 child.turn(self._slot(self.index))
                 found = self._found(since)
                 now = time.monotonic()
-                for seen in self._settled(found, now - since):
-                    if self.index > self.first and seen.status in ("RE", "MLE"):
+                settled = self._settled(found, now - since)
+                if self.end > self.first + 1:
+                    self.overdrawn = child.counted > self.limits["cpu"]
+                for seen in settled:
+                    seen.used = self.index > self.first
+                    if self.overdrawn if seen.status == "OK" else seen.used:
                         return
                     yield self.index, seen
                     if not seen.again or seen.status != "OK":

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NoReturn, cast
 
 from sandbox import frames
-from sandbox.inside import split, state
+from sandbox.inside import customs, split, state
 
 CONTROL = 3
 FINE, ERROR, MEMORY, OUTPUT, UNCOMPILED, GREETING = b"O", b"R", b"M", b"L", b"C", b"G"
@@ -44,8 +44,9 @@ def texts(prefix: str, source: str, slots: int) -> bytes:
     Not JSON, whose parser a program would load. What can be told of the texts is told here, by the
     keeper: to read the words that are looked for is to copy pages, in each program process.
     """
+    source = source.removeprefix("\ufeff")  # a file may begin with it, a text may not
     before, after = (each.encode("utf-8", "surrogatepass") for each in (prefix, source))
-    first = b"%c%c" % (ord("0") + slots, ord("0") + state.doubts(prefix, source))
+    first = b"%c" % slots + state.doubts(prefix, source).to_bytes(2, "big")
     body = b"".join((first, frames.HEAD.pack(len(before)), before, after))
     return frames.HEAD.pack(len(body)) + body
 
@@ -75,9 +76,9 @@ def live(slots_at: int) -> None:
     job = next(asked, b"")
     if not job:
         return
-    slots, doubts = job[0] - ord("0"), job[1] - ord("0")
-    middle = 6 + int.from_bytes(job[2:6], "big")
-    before = job[6:middle].decode("utf-8", "surrogatepass")
+    slots, doubts = job[0], int.from_bytes(job[1:3], "big")
+    middle = 7 + int.from_bytes(job[3:7], "big")
+    before = job[7:middle].decode("utf-8", "surrogatepass")
     source = job[middle:].decode("utf-8", "surrogatepass")
     try:
         prefix = compile(before, "<prefix>", "exec", dont_inherit=True) if before else NOTHING
@@ -86,7 +87,9 @@ def live(slots_at: int) -> None:
         _answer(UNCOMPILED, f"{type(error).__name__}: {error}"[:TOLD])
         return
     if doubts & state.MEDDLING or state.stores(code):
-        doubts = state.ALL
+        doubts |= state.ALL
+    if doubts & state.CUSTOMS:
+        customs.keep()
     own = _own(slots_at, slots) if doubts & state.REDIRECTING else None
     first = True
     for body in asked:
@@ -99,7 +102,7 @@ def live(slots_at: int) -> None:
             os.dup2(slots_at + 2 * slot + 1, 1)
             state.refresh(doubts)
         first = False
-        status, text, flattened = _conduct(PLAY[kind], prefix, code, test)
+        status, text, flattened = _conduct(PLAY[kind], prefix, code, test, doubts)
         again = state.reusable(own[slot] if own else None, doubts)
         _answer(status, text, again=again, flattened=flattened)
         if not again or status != FINE:
@@ -132,7 +135,11 @@ Body = Callable[[Any, Any, dict[str, Any]], tuple[str, str]]
 
 
 def _conduct(
-    body: Body, prefix: types.CodeType, code: types.CodeType, test: dict[str, Any]
+    body: Body,
+    prefix: types.CodeType,
+    code: types.CodeType,
+    test: dict[str, Any],
+    doubts: int,
 ) -> tuple[bytes, str, str]:
     """One test from start to what the interpreter does at its end: status, text, flattened."""
     status, text, flattened = FINE, "", ""
@@ -148,7 +155,7 @@ def _conduct(
         status, text = ERROR, _told(error)
         _show(error)
     try:
-        _end()
+        _end(doubts)
     except MemoryError:
         return MEMORY, "MemoryError at exit", ""
     except BaseException as error:
@@ -296,21 +303,39 @@ def _flattened(value: Any, found: set[str], *, top: bool = False) -> set[str]:
     return found
 
 
-def _end() -> None:
-    """What the interpreter does at its end: threads, exit handlers, finalizers, flush."""
-    if state.threads():
-        state.join()
-    if atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
+def _end(doubts: int) -> None:
+    """What the interpreter does at its end, in its order.
+
+    Flush, threads, exit handlers, flush; then the module is let go of, so that finalizers run, and
+    find their names, and the streams of the start; then what they wrote is flushed. To clear the
+    names at once is quicker, and all the same where there are no finalizers.
+    """
+    if state.threads() or atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
+        with contextlib.suppress(BaseException):  # if it fails, it does so again below
+            _flush()
+        if state.threads():
+            state.join()
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    for name in ("__main__", "solution"):
-        module = sys.modules.pop(name, None)
-        if module is not None:
-            vars(module).clear()
-    state.collect()
-    for stream in (sys.stdout, sys.stderr):
+    try:
+        _flush()
+    finally:
+        state.restore()
+        for name in ("__main__", "solution"):
+            module = sys.modules.pop(name, None)
+            if module is not None and not doubts & (state.FINALIZERS | state.MEDDLING):
+                vars(module).clear()
+            del module
+        state.collect()
+        state.flush()
+        if doubts & state.OF_C:
+            state.flush_c()
+
+
+def _flush() -> None:
+    """A frame of its own, which holds no stream when finalizers run."""
+    for stream in (getattr(sys, "stdout", None), getattr(sys, "stderr", None)):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
-    state.flush()
 
 
 PLAY: dict[str, Body] = {

@@ -27,8 +27,8 @@ class Seen:
     """One test as it went; the fields are those of `sandbox.types.Run`."""
 
     __slots__ = (
-        "again", "cpu", "detail", "flattened", "memory", "status", "stderr", "stdout", "value",
-        "wall", "weak",
+        "again", "cpu", "detail", "flattened", "memory", "status", "stderr", "stdout", "used",
+        "value", "wall", "weak",
     )  # fmt: skip
 
     def __init__(self, status: str, detail: str = "", *, again: bool = False) -> None:
@@ -37,7 +37,7 @@ class Seen:
         self.flattened = ""
         self.cpu = self.wall = 0.0
         self.memory = 0
-        self.weak = False
+        self.weak = self.used = False
         self.stdout = self.stderr = b""
         self.again = again
         """The process may be given the next test."""
@@ -64,6 +64,7 @@ class Seen:
             int(self.wall * 1e6) + 1,
             self.memory,
             self.weak,
+            self.used,
         ]
 
 

@@ -10,6 +10,7 @@ import _thread
 import bisect
 import builtins
 import collections
+import ctypes
 import decimal
 import functools
 import gc
@@ -38,9 +39,11 @@ SIGNALS = (1, 2, 3, 10, 12, 14, 15, 24)
 WATCHED = (math, random, string, itertools, functools, operator, collections, heapq, bisect, json)
 """Modules that a program may have changed so that it would meet its own change."""
 MEDDLING, REWIRING, REDIRECTING, CHANCE, LIMITS, THREADS = 1, 2, 4, 8, 16, 32
+FINALIZERS, OF_C, CUSTOMS = 64, 128, 256
 """Doubts about a submission: it may change a module or a built-in name, how a stream works, which
 files the descriptors are; use the shared random numbers; change the interpreter's limits or the
-context of decimals; start or end threads."""
+context of decimals; start or end threads. Then: what of it may run when its names are gone; whether
+it may write by the C library; whether it needs what `customs` keeps."""
 WORDS = {
     doubt: words.split()
     for doubt, words in {
@@ -52,10 +55,14 @@ WORDS = {
         LIMITS: "setrecursion set_int setswitch stack_size umask gc settrace setprofile argv "
         "ecimal profile trace pdb timeit sympy getattr getter caller",
         THREADS: "thread concurrent asyncio multiprocessing getattr getter caller",
+        FINALIZERS: "__del__ yield await weakref IO",
+        OF_C: "ctypes",
+        CUSTOMS: "/dev/std /dev/fd /proc/self/fd RLIMIT_STACK",
     }.items()
 }
 """One of these is in every source that gives reason for the doubt."""
 ALL = MEDDLING | REWIRING | REDIRECTING | CHANCE | LIMITS | THREADS
+"""All that is doubted of a submission that may change anything."""
 FROM_PREFIX = REWIRING | CHANCE | LIMITS | THREADS
 """Where the names that give reason for it may be the prefix's."""
 STORE, DELETE = opcode.opmap["STORE_ATTR"], opcode.opmap["DELETE_ATTR"]
@@ -89,6 +96,7 @@ def remember() -> None:
     _handlers = tuple(map(_getsignal, SIGNALS))
     _modules[:] = [(each, dict(vars(each))) for each in WATCHED]
     _names.update(_built_in)
+    sys.orig_argv[:] = [sys.executable, "solution.py"]  # that of a box names our folders
 
 
 def freeze() -> None:
@@ -212,13 +220,26 @@ def _replaced() -> bool:
     return main is not threading.current_thread() or not main.is_alive()
 
 
+def restore() -> None:
+    """Put our streams back where a program has put others, which so can end."""
+    given, out, err = _streams
+    now = sys.__dict__.get  # one that is gone counts as another
+    if now("stdin") is not given or now("stdout") is not out or now("stderr") is not err:
+        sys.stdin, sys.stdout, sys.stderr = given, out, err
+
+
 def flush() -> None:
-    """What was written before a program put streams of its own in the place of these."""
+    """What was written before a program put streams of its own in the place of these, or after."""
     for stream in _streams[1:]:
         try:  # noqa: SIM105 - a context manager would touch more memory
             stream.flush()
         except (OSError, ValueError):
             pass
+
+
+def flush_c() -> None:
+    """What lies in the C library's own streams, as its exit does."""
+    ctypes.CDLL(None).fflush(None)
 
 
 def refresh(doubts: int = ALL) -> None:

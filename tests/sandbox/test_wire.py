@@ -76,11 +76,18 @@ def test_answers_may_come_in_one_frame_or_in_several():
 def test_a_row_of_the_keeper_is_read_as_the_run_that_it_saw():
     seen = Seen("RE", "why")
     seen.stdout, seen.stderr, seen.value, seen.flattened = b"\xff\0", b"\xff", "[1]", "t"
-    seen.cpu, seen.wall, seen.memory, seen.weak = 0.25, 0.4999997, 1 << 40, True
+    seen.cpu, seen.wall, seen.memory, seen.weak, seen.used = 0.25, 0.4999997, 1 << 40, True, False
     said = json.loads(json.dumps(seen.row(7)))
     run = Run("RE", b"\xff\0", "[1]", "t", "\ufffd", "why", 0.25, 0.5, 1 << 40, True)
     assert run_in(said, 7) == run
     assert said == row(run, 7)
+
+
+def test_a_run_that_does_not_tell_of_its_process_is_taken_for_one_of_a_used_process():
+    told = run_to(FINE, 0)
+    assert run_of(told, 0) == FINE
+    del told["used"]
+    assert run_of(told, 0).used
 
 
 WRONG: dict[str, list[Any]] = {
@@ -119,6 +126,7 @@ MISSHAPEN: dict[str, list[Any]] = {
     "endless memory": row(FINE, memory=1e300),
     "value is a number": row(FINE, value=3),
     "weak is a number": row(FINE, weak=0),
+    "used is a number": row(FINE, used=0),
 }
 
 
