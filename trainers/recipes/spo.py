@@ -82,7 +82,7 @@ class ByUncertainty:
     def _drawn(
         self, examples: Sequence[Example], values: NDArray[np.float64], count: int, run: Run
     ) -> list[list[int]]:
-        """Sets as numbers of their examples: so many, or all; the likelier, the likelier one is."""
+        """So many sets, or all, as numbers of their examples; drawn by the chances of these."""
         places = {example.id: number for number, example in enumerate(examples)}
         sets = [[places[e.id] for e in members] for members in whole_sets(run.task, examples)]
         chances = self.chances(values)
