@@ -115,9 +115,10 @@ rag: $(READY)
 spatial: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/spatial.py
 
-# Public questions in a model's words: make phrasings SET=hotpotqa MODEL=text:PATH
+# Public questions in a model's words: make phrasings SET=hotpotqa MODEL=text:PATH [READER=text:PATH]
 phrasings: $(READY)
-	$(BIN)/python tests/bench/phrasings.py $(SET) --model $(MODEL) -o phrasings_$(SET).jsonl
+	$(BIN)/python tests/bench/phrasings.py $(SET) --model $(MODEL) \
+		--reader $(or $(READER),$(MODEL)) -o phrasings_$(SET).jsonl
 
 bench-retrieval: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/retrieval.py --write results/bench_retrieval.md

@@ -20,7 +20,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import Literal
 
 Text = str | None
@@ -43,8 +43,19 @@ def normalized(text: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Words and single punctuation marks, in lower case: what BLEU and ROUGE-L count."""
+    """Words and single punctuation marks, in lower case: what is counted unless said otherwise."""
     return re.findall(r"\w+|[^\w\s]", text[:LONGEST].lower())
+
+
+def tokens_13a(text: str) -> list[str]:
+    """As mteval-v13a and sacrebleu cut, in lower case: `1,000` and `it's` are a token each."""
+    line = re.sub(r"-\n", "", text[:LONGEST].lower().rstrip().replace("<skipped>", ""))
+    for entity, mark in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
+        line = line.replace(entity, mark)
+    line = re.sub(r"([{-~\[-` -&(-+:-@/])", r" \1 ", f" {line} ".replace("\n", " "))
+    line = re.sub(r"([^0-9])([.,])", r"\1 \2 ", line)
+    line = re.sub(r"([.,])([^0-9])", r" \1 \2", line)
+    return re.sub(r"([0-9])(-)", r"\1 \2 ", line).split()
 
 
 # -- two texts
@@ -67,13 +78,19 @@ def token_f1(a: str, b: str) -> float:
     return 2 * common / (len(one) + len(other))
 
 
-def bleu(hypothesis: str, reference: str, order: int = 4, smoothing: Smoothing = "none") -> float:
+def bleu(
+    hypothesis: str,
+    reference: str,
+    order: int = 4,
+    smoothing: Smoothing = "none",
+    words: Callable[[str], list[str]] = tokens,
+) -> float:
     """Sentence BLEU, one way: geometric mean of n-gram precisions times brevity penalty.
 
     Orders that the hypothesis is too short for are left out. Where an order has no match, none
     gives 0, and exp lets the k-th such order count 1 / 2^k matches, as sacrebleu does.
     """
-    said, wanted = tokens(hypothesis), tokens(reference)
+    said, wanted = words(hypothesis), words(reference)
     logs: list[float] = []
     missed = 0
     for n in range(1, order + 1):
@@ -108,11 +125,11 @@ def rouge_l(a: str, b: str) -> float:
     return 2 * best[-1] / (len(one) + len(other))
 
 
-def both_ways(order: int, smoothing: Smoothing = "none") -> Similarity:
-    """BLEU averaged over both directions, for it is not symmetric."""
+def both_ways(one_way: Similarity) -> Similarity:
+    """The mean over both directions of what is not symmetric, as BLEU is not."""
 
     def symmetric(a: str, b: str) -> float:
-        return (bleu(a, b, order, smoothing) + bleu(b, a, order, smoothing)) / 2
+        return (one_way(a, b) + one_way(b, a)) / 2
 
     return symmetric
 
@@ -120,12 +137,13 @@ def both_ways(order: int, smoothing: Smoothing = "none") -> Similarity:
 SIMILARITIES: Mapping[str, Similarity] = {
     "exact": exact,
     "token_f1": token_f1,
-    "bleu1": both_ways(1),
-    "bleu2": both_ways(2),
-    "bleu4": both_ways(4, "exp"),
+    "bleu1": both_ways(partial(bleu, order=1)),
+    "bleu2": both_ways(partial(bleu, order=2)),
+    "bleu4": both_ways(partial(bleu, order=4, smoothing="exp", words=tokens_13a)),
     "rouge_l": rouge_l,
 }
-"""By name. bleu1 and bleu2 are unsmoothed; bleu4 is sacrebleu's sentence BLEU, lower-cased."""
+"""By name. bleu1 and bleu2 are unsmoothed, of `tokens`; bleu4 is sacrebleu's sentence BLEU, its own
+tokens (13a) and smoothing (exp), lower-cased."""
 
 
 ONE_WAY: Mapping[str, Similarity] = {
@@ -165,31 +183,12 @@ def agreement(rows: Sequence[Sequence[Text]], similarity: Similarity) -> list[li
     return [[total / max(len(said) - 1, 1) for total in row] for row in sums]
 
 
-def mean_pairwise(values: Sequence[Text], similarity: Similarity) -> float:
-    """Mean similarity over all pairs of a set with one answer each; 0 for fewer than two."""
-    pairs = [like(a, b, similarity) for a, b in combinations(values, 2)]
-    return math.fsum(pairs) / len(pairs) if pairs else 0.0
-
-
-def matrix(values: Sequence[Text], similarity: Similarity) -> list[list[float]]:
-    """Similarity of every answer to every answer; 1 on the diagonal where something was said."""
-    return [
-        [float(a is not None) if i == j else like(a, b, similarity) for j, b in enumerate(values)]
-        for i, a in enumerate(values)
-    ]
-
-
 def entropy(classes: Sequence[Hashable]) -> float:
     """Entropy of the classes' shares, in nats; 0 for one class or none."""
     counts = Counter(classes)
     total = counts.total()
     shares = [count / total for count in counts.values()]
     return max(-math.fsum(share * math.log(share) for share in shares), 0.0)
-
-
-def certainty(classes: Sequence[Hashable]) -> float:
-    """1 - entropy / log n: 1 where all are of one class, 0 where all differ."""
-    return 1 - entropy(classes) / math.log(len(classes)) if len(classes) > 1 else 1.0
 
 
 def _grams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:

@@ -140,7 +140,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     both = which.level == "attribution"
     return Task(
         name=name,
-        version=VERSION,
+        version=public.VERSION if "questions" in settings else VERSION,
         examples=which.examples,
         prompt=partial(prompt, which=which),
         verify=answers.verify,

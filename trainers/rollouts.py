@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UsageError
 from harness.play import play as played
+from harness.play import set_of
 from harness.types import Completion, Fault, Prompt, Rollout, Turn
 from trainers.recipe import Attempt, Run
 from trainers.rewards import paying, reward
@@ -61,7 +62,8 @@ class RefillFlatGroups:
     """Leave out groups whose scores are all the same, and ask new examples until none is missing.
 
     DAPO's dynamic sampling: every group of a step has something to compare. What is paid for
-    scores decides; what later reward stages add or take does not.
+    scores decides; what later reward stages add or take does not. Where examples form sets, whole
+    ones are kept or left out: a set stays where one of its groups differs.
     """
 
     rounds: int = 10
@@ -73,38 +75,45 @@ class RefillFlatGroups:
             raise UsageError(f"{self!r}: at least 1 round is asked")
 
     def __call__(self, prompts: Sequence[Prompt], play: Attempt, run: Run) -> list[Rollout]:
-        """Rollouts of as many groups as were asked for first, in the order of the rounds."""
-        wanted = len({run.task.group(prompt.example) for prompt in prompts})
+        """Rollouts of as many groups, or sets, as were asked for first, in the rounds' order."""
+        wanted = len({_unit(prompt, run) for prompt in prompts})
         kept: dict[str, list[Rollout]] = {}
         asked: Counter[str] = Counter()
         flat: list[Rollout] = []
         groups, number = 0, 0
         for number in range(1, self.rounds + 1):
-            for group in _groups(play(prompts)):
-                groups += 1
-                if not _differs(group, run):
-                    flat = group
+            for unit, found in _gathered(play(prompts), lambda r: r.set or r.group).items():
+                each = _gathered(found, lambda r: r.group).values()
+                groups += len(each)
+                if not any(_differs(group, run) for group in each):
+                    flat = found
                 elif len(kept) < wanted:
-                    kept[group[0].group] = group
+                    kept[unit] = found
             if len(kept) >= wanted or number == self.rounds:
                 break
             for prompt in prompts:
                 asked[prompt.example.id] += prompt.rollouts
             more = run.recipe.samplers(run.examples, run)
-            short = {run.task.set(p.example) for p in more if run.task.group(p.example) not in kept}
-            missing = [prompt for prompt in more if run.task.set(prompt.example) in short]
+            missing = [prompt for prompt in more if _unit(prompt, run) not in kept]
             prompts = [p.but(attempt=p.attempt + asked[p.example.id]) for p in missing]
         run.tally.put("groups/asked", groups)
         run.tally.put("groups/rounds", number)
-        return [rollout for group in kept.values() for rollout in group] or flat
+        return [rollout for each in kept.values() for rollout in each] or flat
 
 
-def _groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
-    """Rollouts by group, in their order: all roles, so that no dialogue is torn apart."""
+def _unit(prompt: Prompt, run: Run) -> str:
+    """What an example is kept or left out with: its set, or else its group."""
+    return set_of(run.task, prompt.example) or run.task.group(prompt.example)
+
+
+def _gathered(
+    rollouts: Sequence[Rollout], key: Callable[[Rollout], str]
+) -> dict[str, list[Rollout]]:
+    """Rollouts by key, in their order: all roles, so that no dialogue is torn apart."""
     found: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
-        found.setdefault(rollout.group, []).append(rollout)
-    return list(found.values())
+        found.setdefault(key(rollout), []).append(rollout)
+    return found
 
 
 def _differs(rollouts: Sequence[Rollout], run: Run) -> bool:

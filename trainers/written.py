@@ -6,6 +6,7 @@ Text is data here, never code: only literals and calls of known stage classes ar
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import types
 import typing
@@ -146,7 +147,7 @@ class _Setting:
         for value in _readings(self.text, self.names):
             if fits(value, wanted):
                 return value
-        asked = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+        asked = " or ".join(filter(None, (*kinds(wanted), ", ".join(choices(wanted)))))
         raise UsageError(f"--set {self.path}={self.text}: {self.path} takes {asked}")
 
     def _place(self, owner: tuple[Any, ...], word: str) -> int:
@@ -172,6 +173,27 @@ def _readings(text: str, names: Mapping[str, Callable[..., Any]]) -> Iterator[An
         yield value
         yield (value,)
     yield text
+
+
+def choices(wanted: Any) -> list[str]:
+    """The words that an annotation lists, such as those of two literals of which either may be."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return [word for each in inner for word in choices(each)]
+    return list(map(str, inner)) if origin is Literal else []
+
+
+def kinds(wanted: Any) -> list[str]:
+    """The types that an annotation takes, but for its literals, by name."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return [name for each in inner for name in kinds(each)]
+    if origin is Literal:
+        return []
+    if wanted is types.NoneType:
+        return ["None"]
+    plain = isinstance(wanted, type) and origin is None
+    return [wanted.__name__ if plain else re.sub(r"(?:\w+\.)+(?=\w)", "", str(wanted))]
 
 
 def fits(value: Any, wanted: Any) -> bool:

@@ -31,13 +31,14 @@ class Made:
     phrasings: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
 
-    def row(self, model: str) -> dict[str, object]:
-        """As it is stored: with the model that made it."""
+    def row(self, model: str, reader: str = "none") -> dict[str, object]:
+        """As it is stored: with the model that made it, and the one that read its passage."""
         return {
             "id": self.question.id,
             "paraphrases": list(self.phrasings),
             "answers": list(self.question.answers),
             "phrasing": f"model {model}",
+            "reader": reader if self.question.passage else "none",
         }
 
 

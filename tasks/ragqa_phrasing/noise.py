@@ -1,4 +1,8 @@
-"""Noise: the same question, written otherwise by rule; its meaning cannot change."""
+"""Noise: the same question, written otherwise by rule; names, numbers and meaning stay.
+
+A slip falls in words of letters alone, and makes no other word of a common one. Where no capital
+tells which words are names, it falls in question words alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,23 @@ import random
 from collections.abc import Callable
 
 POLITE = ("Could you tell me: {q}", "Please answer this: {q}", "I would like to know: {q}")
+LONG = 4
+"""Letters of a word in which a slip may fall."""
+ASKING = frozenset(
+    "what when where which whose whom does have were many much that there they would could".split()
+)
+"""Words that are hardly ever part of a name."""
+OTHERS = frozenset(
+    """
+    angel angle bolt blot brain brian brunt burnt calm clam carve crave casual causal cloud could
+    complaint compliant corps crops dairy diary fiend fined field filed fired fried fires fries form
+    forth from froth gaol goal gird grid lair liar lairs liars lion loin marital martial pairs paris
+    quiet quite sacred scared saint satin stain salt slat salve slave sign sing silver sliver spilt
+    split tarp trap there three tiers tires tired tried trail trial trails trials unite untie united
+    untied unites unties warp wrap
+    """.split()
+)
+"""Words that an exchange of two inner letters makes of another."""
 
 
 def lower(question: str, draw: random.Random) -> str:
@@ -24,19 +45,27 @@ def polite(question: str, draw: random.Random) -> str:
 
 
 def typo(question: str, draw: random.Random) -> str:
-    """Two letters within a lower-case word exchanged; names and numbers stay as they are."""
+    """Two inner letters of a lower-case word exchanged; as it was where there is no such word."""
     words = question.split(" ")
-    long = [
-        n for n, word in enumerate(words) if word.isascii() and word.islower() and len(word) > 3
-    ]
-    if long:
-        number = draw.choice(long)
-        word = words[number]
-        places = [n for n in range(1, len(word) - 2) if word[n] != word[n + 1]]
-        if places:
-            at = draw.choice(places)
-            words[number] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    told = any(word != word.lower() for word in words[1:])  # the first is capital in any case
+    slips = {
+        number: found
+        for number, word in enumerate(words)
+        if (told or word in ASKING) and (found := slipped(word))
+    }
+    if slips:
+        number = draw.choice(list(slips))
+        words[number] = draw.choice(slips[number])
     return " ".join(words)
+
+
+def slipped(word: str) -> list[str]:
+    """What becomes of a word by exchanging two inner letters; nothing of names and numbers."""
+    if not (word.isascii() and word.isalpha() and word.islower() and len(word) >= LONG):
+        return []
+    places = [n for n in range(1, len(word) - 2) if word[n] != word[n + 1]]
+    found = [word[:n] + word[n + 1] + word[n] + word[n + 2 :] for n in places]
+    return [slip for slip in found if slip not in OTHERS]
 
 
 def hasty(question: str, draw: random.Random) -> str:

@@ -50,15 +50,28 @@ class BM25:
         return "bm25" if self.ties == "id" else "bm25+ties=library"
 
     def search(self, questions: Sequence[str], k: int) -> list[list[str]]:
-        """Ids of the first k passages for each question."""
+        """Ids of the first k passages for each question; at the end, those that share no word."""
+        return [self._ids(rows) for _, rows in self._ranked(questions, k)]
+
+    def hits(self, questions: Sequence[str], k: int) -> list[list[str]]:
+        """Of the first k passages for each question, those that share a word with it."""
+        ranked = self._ranked(questions, k)
+        return [self._ids(row for row in rows if scores[row] > 0) for scores, rows in ranked]
+
+    def _ids(self, rows: Iterable[int]) -> list[str]:
+        return [self.corpus.passages[row].id for row in rows]
+
+    def _ranked(
+        self, questions: Sequence[str], k: int
+    ) -> Iterator[tuple[NDArray[np.float32], Sequence[int] | NDArray[np.int64]]]:
+        """The score of every passage and the rows of the first k, for each question."""
         index = self._index
-        asked = [index.known(question) for question in questions]
-        if self.ties == "library":
-            rows = index.selected(asked, k)
-        else:
-            rows = (best(index.scores(words), self.corpus.rank, k) for words in asked)
-        passages = self.corpus.passages
-        return [[passages[row].id for row in found] for found in rows]
+        for question in questions:
+            scores = index.scores(index.known(question))
+            if self.ties == "library":
+                yield scores, index.selected(scores, k)
+            else:
+                yield scores, best(scores, self.corpus.rank, k)
 
     @cached_property
     def _index(self) -> Index:
@@ -111,13 +124,13 @@ class Index:
             return np.zeros(self.inner.scores["num_docs"], np.float32)
         return self.inner.get_scores_from_ids(list(words))
 
-    def selected(self, asked: Sequence[Sequence[int]], k: int) -> list[list[int]]:
-        """Rows of the k best passages of each question, as the library selects them."""
+    @staticmethod
+    def selected(scores: NDArray[np.float32], k: int) -> list[int]:
+        """Rows of the k best scores, as the library selects them."""
         from bm25s.selection import topk
 
-        k = min(k, int(self.inner.scores["num_docs"]))
-        found = (topk(self.scores(words), k=k, backend="numpy", sorted=True) for words in asked)
-        return [[int(row) for row in rows] for _, rows in found]
+        _, rows = topk(scores, k=min(k, len(scores)), backend="numpy", sorted=True)
+        return [int(row) for row in rows]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from harness import Completion
 from tasks.ragqa_phrasing.filters import entities, refusal, same_answer
 from tasks.ragqa_phrasing.maker import Question, made, proposals, reasons
-from tasks.ragqa_phrasing.noise import WAYS, noisy
+from tasks.ragqa_phrasing.noise import ASKING, OTHERS, WAYS, noisy, slipped, typo
 
 FILM = "Who directed Free Guy in 2021?"
 
@@ -85,6 +88,44 @@ def test_noise_is_the_same_every_time_and_keeps_names_and_letters():
         assert sorted(set("directed")) == sorted(set("directed") & set(text.lower()))
     assert noisy("?") == noisy("?")
     assert noisy("") == noisy("")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What happened in 1995's match?",
+        "Which of O'Brien's 3rd-party co-stars met Ludwig van beethoven2 at mid-day?",
+        "who sang bantam menace from the tree",
+        "when was the form of united paris released",
+        "Who plays quinn in the office",
+        "",
+        "?",
+    ],
+)
+def test_a_slip_leaves_names_and_numbers_and_makes_no_other_word(question: str):
+    named = any(word != word.lower() for word in question.split()[1:])
+    for seed in range(40):
+        words = question.split(" ")
+        found = typo(question, random.Random(seed)).split(" ")
+        assert len(found) == len(words)
+        changed = [(a, b) for a, b in zip(words, found, strict=True) if a != b]
+        assert len(changed) <= 1
+        for word, slip in changed:
+            assert re.fullmatch("[a-z]{4,}", word)
+            assert named or word in ASKING
+            assert Counter(word) == Counter(slip)
+            assert (word[0], word[-1]) == (slip[0], slip[-1])
+            assert slip not in OTHERS
+
+
+def test_words_that_become_others_slip_elsewhere_or_not_at_all():
+    assert slipped("from") == []
+    assert slipped("there") == ["tehre"]
+    assert all(set(slipped(word)).isdisjoint(OTHERS) for word in OTHERS)
+    assert all(any(Counter(a) == Counter(b) and a != b for b in OTHERS) for a in OTHERS), (
+        "every word of the list is made of another one of it"
+    )
+    assert [slipped(word) for word in ("1995's", "match?", "Free", "née", "of")] == [[]] * 5
 
 
 def test_replies_are_read_line_by_line():

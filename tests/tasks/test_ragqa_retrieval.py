@@ -112,6 +112,27 @@ def test_fusion_by_hand():
     assert both.name == "rrf(bm25, letters)"
 
 
+@pytest.mark.parametrize("ties", ["id", "library"])
+def test_hits_share_a_word_with_the_question_and_rank_as_the_search_does(ties: lexical.Ties):
+    retriever = BM25(ANIMALS, ties)
+    for question, count in (("cats", 2), ("dogs hunt", 3), ("zzz", 0), ("", 0)):
+        [hits], [all_four] = retriever.hits([question], 4), retriever.search([question], 4)
+        assert hits == all_four[:count]
+        assert len(all_four) == 4
+        assert retriever.hits([question], 1) == [hits[:1]]
+
+
+def test_what_shares_no_word_with_the_question_gets_nothing_from_fusion(tmp_path: Path):
+    """BM25 gives its first ids where nothing matches; the other ranking alone decides then."""
+    dense = Dense(ANIMALS, Letters(), cache=tmp_path)
+    both = Fused((BM25(ANIMALS), dense), depth=4)
+    assert both.search(["zzz"], 4) == dense.search(["zzz"], 4)
+    [grain] = both.search(["fjord grain"], 4)  # p2 alone holds it
+    [other] = dense.search(["fjord grain"], 4)
+    assert grain == ["p2", *(id for id in other if id != "p2")]
+    assert Fused((BM25(ANIMALS),)).search(["zzz", "grain"], 4) == [[], ["p2"]]
+
+
 # ---- the cache
 
 

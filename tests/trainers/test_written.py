@@ -7,6 +7,7 @@ from harness.errors import UnknownName, UsageError
 from trainers.losses import Clipped
 from trainers.recipe import Recipe
 from trainers.recipes.grpo import RECIPE as GRPO
+from trainers.recipes.ps_grpo import RECIPE as PS_GRPO
 from trainers.schedules import Linear
 from trainers.weights import MaskTruncated, MeanOverSteps
 from trainers.written import change, difference, known, read
@@ -75,6 +76,21 @@ def test_a_wrong_setting_says_what_would_do(setting, error, says):
     with pytest.raises(error) as caught:
         change(GRPO, [setting])
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("similarity=bleu3", "takes exact, token_f1, bleu1, bleu2, bleu4, rouge_l, bleu1_one_way,"),
+        ("phrasings=x", "takes int or None"),
+        ("weight=x", "takes float or Schedule"),
+    ],
+)
+def test_choices_are_told_in_words(setting: str, says: str):
+    with pytest.raises(UsageError) as caught:
+        change(PS_GRPO, [f"rewards.PayAgreement.{setting}"])
+    assert says in str(caught.value)
+    assert "typing" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from harness.codec import decode, encode
 from harness.errors import UsageError
+from harness.play import whole_sets
 from harness.types import Example, Prompt, Rollout, Verdict
 from trainers.batch import Batch
 from trainers.losses import Clipped, KLToReference
@@ -55,9 +56,13 @@ def value(asked: Example | Rollout, run: Run) -> float:
 
 @dataclass(frozen=True)
 class ByUncertainty:
-    """Examples drawn without replacement, the more likely the less is known of their reward."""
+    """Examples drawn without replacement, the more likely the less is known of their reward.
+
+    An example that is drawn brings its set, where a task has sets: a step asks whole ones alone.
+    """
 
     prompts: Number = 64
+    """Examples in a step; of sets with more, one set."""
     floor: float = 0.05
     """Added to the standard deviation of the belief's mean."""
 
@@ -66,9 +71,24 @@ class ByUncertainty:
         values = np.array([value(example, run) for example in examples])
         run.tally.put("value/mean", values.mean())
         rounds, more = divmod(whole(self.prompts, run), len(examples))
-        drawn = run.rng.choice(len(examples), more, replace=False, p=self.chances(values))
-        often = Counter([*range(len(examples))] * rounds + drawn.tolist())
+        often = Counter([*range(len(examples))] * rounds)
+        for members in self._drawn(examples, values, more, run):
+            if often and len(members) > more:
+                break
+            often.update(members)
+            more -= len(members)
         return [run.task.prompt(examples[n]).but(rollouts=k) for n, k in often.items()]
+
+    def _drawn(
+        self, examples: Sequence[Example], values: NDArray[np.float64], count: int, run: Run
+    ) -> list[list[int]]:
+        """So many sets, or all, as numbers of their examples; drawn by the chances of these."""
+        places = {example.id: number for number, example in enumerate(examples)}
+        sets = [[places[e.id] for e in members] for members in whole_sets(run.task, examples)]
+        chances = self.chances(values)
+        likely = np.array([chances[members].sum() for members in sets])
+        drawn = run.rng.choice(len(sets), min(count, len(sets)), replace=False, p=likely)
+        return [sets[number] for number in drawn.tolist()]
 
     def chances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of the first draw, by expected reward."""
