@@ -8,13 +8,35 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from harness import Example, Split
-from harness.data import Source, load
+from harness.data import Cells, Source, load
 from harness.errors import DataError
 from tasks.ragqa_facts import miniature, world
 from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings
 from tasks.ragqa_retrieval.corpus import Corpus, Passage
 
-WIKI = Source(file="rag/corpus.jsonl", columns=("title", "text"))
+
+
+def as_text(value: object) -> str | None:
+    """A text, or an integer as one; None for what is neither."""
+    told = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    return str(value) if told else None
+
+
+def texts(*columns: str) -> Callable[[Cells], Iterator[str]]:
+    """For `Source.check`: these columns hold texts or integers."""
+
+    def faults(cells: Cells) -> Iterator[str]:
+        for column in columns:
+            if as_text(cells[column]) is None:
+                kind = type(cells[column]).__name__
+                yield f"'{column}' is of type {kind}, where a text or an integer would do"
+
+    return faults
+
+
+WIKI = Source(
+    file="rag/corpus.jsonl", columns=("title", "text"), check=texts("id", "title", "text")
+)
 GROUPS = Source(file="rag/paraphrase_groups.jsonl", columns=("paraphrases", "answers", "passage"))
 HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl", columns=("question", "answers", "supporting"))
 SUPPORTED: Mapping[str, Source] = {
@@ -161,4 +183,5 @@ def wikipedia() -> Corpus:
 @lru_cache(maxsize=1)
 def _wikipedia(digest: str) -> Corpus:
     rows = load(WIKI).rows
-    return Corpus.of((Passage(row["id"], row["title"], row["text"]) for row in rows), WIKI.place)
+    passages = (Passage(*(str(row[each]) for each in ("id", "title", "text"))) for row in rows)
+    return Corpus.of(passages, WIKI.place)
