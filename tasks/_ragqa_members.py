@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from statistics import fmean
 from typing import Any
 
-from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task
+from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task, Verdict
 from harness.errors import UsageError
-from harness.metrics import mean, share
+from harness.metrics import mean, mean_where, share
 from tasks import _ragqa_answers as answers
 from tasks import _ragqa_open as public
 from tasks import _ragqa_sets as sets
@@ -18,6 +19,8 @@ from tasks._settings import choice
 from tasks.ragqa_retrieval.corpus import Passage
 
 VERSION = 1
+OPEN_VERSION = 2
+"""`found` is of all passages that are needed since 2; before, it was of any of them."""
 LEVELS = ("end_to_end", "generator", "attribution")
 TEXT = 2_000
 """Characters of a passage that a prompt shows."""
@@ -33,6 +36,10 @@ DEFAULTS = {
 ALMANAC = {**DEFAULTS, "shots": "2"}
 SMALL = {**DEFAULTS, "k": "2"}
 OPEN = {**DEFAULTS, "questions": "hotpotqa", "phrasings": "noise"}
+OF_RETRIEVAL = ("level", "retriever", "k")
+"""Settings that questions without passages have no use for."""
+SETS_OF_ONE = ("paraphrase", "miniature", "wiki")
+"""Questions that one passage answers."""
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "paraphrase": ("almanac", sets.almanac),
     "miniature": ("miniature", sets.small),
@@ -87,6 +94,15 @@ METRICS: tuple[Metric, ...] = (
     share("no_answer"),
     share("bad_format"),
 )
+FOUND_SHARE = Metric("found_share", each=lambda row: fmean(map(_found_share, row)))
+"""Context recall, where questions need several passages."""
+OF_PASSAGES = ("retrieved_alike", "found")
+"""Metrics that questions without passages do not have."""
+BY_WORDING: tuple[Metric, ...] = tuple(
+    mean_where(score, where)
+    for where in ("trained_wording", "new_wording")
+    for score in ("correct", "agreement")
+)
 ATTRIBUTION: tuple[Metric, ...] = tuple(
     metric
     for name in ("agreement", "same_class", "all_correct")
@@ -138,14 +154,15 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     if settings["cosine"] != "none":
         more = (mean(f"agreement_{settings['cosine']}"),)
     both = which.level == "attribution"
+    _check_effects(name, which, settings)
     return Task(
         name=name,
-        version=VERSION,
+        version=OPEN_VERSION if "questions" in settings else VERSION,
         examples=which.examples,
         prompt=partial(prompt, which=which),
         verify=answers.verify,
         gold=lambda example: _gold(which, example),
-        metrics=(*METRICS, *(ATTRIBUTION if both else more)),
+        metrics=(*_metrics(which), *(ATTRIBUTION if both else more)),
         reward={"f1": 1.0},
         dialogue=partial(dialogue, which=which) if both else None,
         compare=answers.comparison(settings),
@@ -154,6 +171,33 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         source=_source(which),
         settings={**settings, "corpus": which.corpus() or "none"},
     )
+
+
+def _check_effects(name: str, which: Member, settings: Mapping[str, str]) -> None:
+    """UsageError for a setting that would change no prompt: two names of one question never meet
+    on a board."""
+    if which.questions == "miniature" and which.shots:
+        raise UsageError(f"{name}: miniature asks in one line, worked answers have no place there")
+    for key in () if which.corpus() else OF_RETRIEVAL:
+        if settings[key] != OPEN[key]:
+            raise UsageError(
+                f"{name}: {settings['questions']} is asked without passages, so {key}="
+                f"{settings[key]} would change nothing; leave it out, or take one of "
+                f"{', '.join(sets.SUPPORTED)}"
+            )
+
+
+def _metrics(which: Member) -> tuple[Metric, ...]:
+    """The scores that such questions have."""
+    if not which.corpus():
+        return tuple(metric for metric in METRICS if metric.name not in OF_PASSAGES)
+    if which.questions == "wiki":
+        return (*METRICS, *BY_WORDING)
+    return METRICS if which.questions in SETS_OF_ONE else (*METRICS, FOUND_SHARE)
+
+
+def _found_share(verdict: Verdict) -> float:
+    return verdict.scores.get("found_share", verdict.scores["found"])
 
 
 def _source(which: Member) -> str:

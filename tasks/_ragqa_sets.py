@@ -11,9 +11,8 @@ from harness import Example, Split
 from harness.data import Cells, Source, load
 from harness.errors import DataError
 from tasks.ragqa_facts import miniature, world
-from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings
+from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings, trained
 from tasks.ragqa_retrieval.corpus import Corpus, Passage
-
 
 
 def as_text(value: object) -> str | None:
@@ -61,12 +60,16 @@ class Asked:
     """Ids of the passages that hold the answer."""
     phrasing: str
     """How it came about: template, model, noise, given."""
+    wording: str = ""
+    """`trained` where the almanac's training asks in the same words, `new` elsewhere; empty: not
+    looked at."""
 
     def example(self, inputs: Mapping[str, object]) -> Example:
         """As tasks hold it."""
         target = {"answers": list(self.answers), "gold": list(self.gold)}
         told = {"question": self.question, "phrasing": self.phrasing, **inputs}
-        return Example(f"{self.set}/{self.number}", told, target, {"set": self.set})
+        tags = {"set": self.set, **({"wording": self.wording} if self.wording else {})}
+        return Example(f"{self.set}/{self.number}", told, target, tags)
 
 
 def set_of(example: Example) -> str:
@@ -133,8 +136,9 @@ def grouped(rows: Sequence[Mapping[str, object]]) -> tuple[Asked, ...]:
             )
         answers = tuple(str(each) for each in listed(row["answers"]))
         for number, question in enumerate(phrased):
-            gold = (str(row["passage"]),)
-            found.append(Asked(str(row["id"]), number, question, answers, gold, "template"))
+            gold, wording = (str(row["passage"]),), "trained" if trained(question) else "new"
+            one = Asked(str(row["id"]), number, question, answers, gold, "template", wording)
+            found.append(one)
     return tuple(found)
 
 

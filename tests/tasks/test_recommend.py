@@ -94,8 +94,7 @@ def test_templates_of_training_and_test_are_disjoint():
 
 def test_a_wish_is_in_one_split_with_all_its_shelves():
     wanted = {
-        split: {recommend.articles()[e.target[0]] for e in TASK.examples(split)}
-        for split in SPLITS
+        split: {recommend.articles()[e.target[0]] for e in TASK.examples(split)} for split in SPLITS
     }
     assert sum(map(len, wanted.values())) == len(recommend.KINDS) * len(recommend.PURPOSES)
     assert len(set.union(*wanted.values())) == sum(map(len, wanted.values()))
