@@ -30,8 +30,8 @@ _REFUSES = re.compile(
     re.IGNORECASE,
 )
 _ABOUT_THE_QUESTION = frozenset(
-    "a an the it its it's this that there to of in on from by with for and or about is are was were "
-    "be been answer question information passage passages text texts context article articles "
+    "a an the it its it's this that there to of in on from by with for and or about is are was "
+    "were be been answer question information passage passages text texts context article articles "
     "document documents given provided available here sorry unfortunately but who what when where "
     "which how".split()
 )

@@ -314,8 +314,8 @@ Intervals and p (sign flips) are over sets; values of several starts or seeds ar
 APART = {
     "tiny": "No test phrasing and no test name is in training, nor in a line that is shown there.",
     "real": "No test phrasing and no question about a test subject\n"
-    "is trained on; no article of one is shown there, and its notices, which hold no fact, in 15 of "
-    "2,550 prompts.",
+    "is trained on; no article of one is shown there, and its notices, which hold no fact, in 15 "
+    "of 2,550 prompts.",
     "easy": "No test phrasing and no question about a test subject\n"
     "is trained on; articles of two stand among the passages of 2 of the 2,550 training prompts.",
 }

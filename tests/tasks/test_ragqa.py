@@ -288,7 +288,6 @@ def test_subjects_of_the_splits_differ():
     assert {miniature.split_of(name) for name, _ in miniature.counts()} == {"train", "dev", "test"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"), [("k=1", 0), ("k=2", 2), ("k=3", 364)], ids=["one", "two", "three"]
 )
