@@ -105,12 +105,17 @@ def verify(example: Example, completion: Completion) -> Verdict:
 
 def _retrieved(example: Example) -> dict[str, float]:
     """Whether all that is needed is shown; of several passages also the share (context recall)."""
-    gold, shown = example.target["gold"], set(example.inputs["passages"])
+    gold, shown = example.target["gold"], set(_shown(example))
     if not gold:
         return {}
     held = sum(id in shown for id in gold) / len(gold)
     share = {"found_share": held} if len(gold) > 1 else {}
     return {"found": float(held == 1), **share}
+
+
+def _shown(example: Example) -> Sequence[str]:
+    """Ids of the passages that are shown, or of which windows are."""
+    return example.inputs.get("parents", example.inputs["passages"])
 
 
 def _wording(example: Example) -> dict[str, float]:
@@ -165,7 +170,7 @@ def _alike(examples: Sequence[Example]) -> list[dict[str, float]]:
     """How far the phrasings have the same passages; nothing where they are asked without any."""
     if not any(example.target["gold"] for example in examples):
         return [{} for _ in examples]
-    found = retrieved_alike([example.inputs["passages"] for example in examples])
+    found = retrieved_alike([_shown(example) for example in examples])
     return [{"retrieved_alike": value} for value in found]
 
 

@@ -14,7 +14,7 @@ from harness.metrics import mean, mean_where, share
 from tasks import _ragqa_answers as answers
 from tasks import _ragqa_open as public
 from tasks import _ragqa_sets as sets
-from tasks._ragqa_search import CORPORA, RETRIEVERS, retriever
+from tasks._ragqa_corpora import CHUNKS, RETRIEVERS, Shelf, check_known, shelf, told
 from tasks._settings import choice
 from tasks.ragqa_retrieval.corpus import Passage
 
@@ -35,8 +35,9 @@ DEFAULTS = {
 }
 ALMANAC = {**DEFAULTS, "shots": "2"}
 SMALL = {**DEFAULTS, "k": "2"}
-OPEN = {**DEFAULTS, "questions": "hotpotqa", "phrasings": "noise"}
-OF_RETRIEVAL = ("level", "retriever", "k")
+WIKI = {**DEFAULTS, **CHUNKS}
+OPEN = {**WIKI, "questions": "hotpotqa", "phrasings": "noise"}
+OF_RETRIEVAL = ("level", "retriever", "k", *CHUNKS)
 """Settings that questions without passages have no use for."""
 SETS_OF_ONE = ("paraphrase", "miniature", "wiki")
 """Questions that one passage answers."""
@@ -46,7 +47,7 @@ SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "wiki": ("wikipedia", sets.groups),
     **{
         f"{name} {phrasings}": (
-            "wikipedia" if name in sets.SUPPORTED else "",
+            name if name in sets.SUPPORTED else "",
             partial(public.questions, name, phrasings),
         )
         for name in public.NAMES
@@ -123,14 +124,12 @@ class Member:
     retriever: str
     k: int
     shots: int
+    shelf: Shelf | None
+    """None: asked without passages."""
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """The phrasings of a split, each with the passages that it is given."""
         return _examples(self, split)
-
-    def corpus(self) -> str:
-        """Its name."""
-        return SETS[self.questions][0]
 
 
 def answered(name: str, settings: Mapping[str, str]) -> Task:
@@ -143,12 +142,14 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     choice(settings, "cosine", ("none", "minilm"))
     if settings["level"] == "attribution" and settings["cosine"] != "none":
         raise UsageError(f"{name}: attribution is told by token F1 and classes, not by cosine")
+    corpus = SETS[asked][0]
     which = Member(
         asked,
         settings["level"],
         choice(settings, "retriever", tuple(RETRIEVERS)),
         depth(settings["k"]),
         int(choice(settings, "shots", tuple(map(str, range(len(SHOTS) + 1))))),
+        shelf(corpus, settings) if corpus else None,
     )
     more: tuple[Metric, ...] = ()
     if settings["cosine"] != "none":
@@ -169,7 +170,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         set=sets.set_of,
         reasons=answers.REASON_WORDS,
         source=_source(which),
-        settings={**settings, "corpus": which.corpus() or "none"},
+        settings={**told(settings), "corpus": which.shelf.label if which.shelf else "none"},
     )
 
 
@@ -178,7 +179,7 @@ def _check_effects(name: str, which: Member, settings: Mapping[str, str]) -> Non
     on a board."""
     if which.questions == "miniature" and which.shots:
         raise UsageError(f"{name}: miniature asks in one line, worked answers have no place there")
-    for key in () if which.corpus() else OF_RETRIEVAL:
+    for key in () if which.shelf else OF_RETRIEVAL:
         if settings[key] != OPEN[key]:
             raise UsageError(
                 f"{name}: {settings['questions']} is asked without passages, so {key}="
@@ -189,7 +190,7 @@ def _check_effects(name: str, which: Member, settings: Mapping[str, str]) -> Non
 
 def _metrics(which: Member) -> tuple[Metric, ...]:
     """The scores that such questions have."""
-    if not which.corpus():
+    if which.shelf is None:
         return tuple(metric for metric in METRICS if metric.name not in OF_PASSAGES)
     if which.questions == "wiki":
         return (*METRICS, *BY_WORDING)
@@ -201,7 +202,7 @@ def _found_share(verdict: Verdict) -> float:
 
 
 def _source(which: Member) -> str:
-    if which.corpus() in ("almanac", "miniature"):
+    if which.questions in ("paraphrase", "miniature"):
         return "generated"
     name = which.questions.partition(" ")[0]
     return (sets.GROUPS if name == "wiki" else public.source(name)).place
@@ -216,20 +217,22 @@ def depth(text: str) -> int:
 
 @lru_cache(maxsize=32)
 def _examples(which: Member, split: Split) -> tuple[Example, ...]:
-    corpus, questions = SETS[which.questions]
-    asked = questions(split)
+    asked = SETS[which.questions][1](split)
     found: list[list[str]] = [[]] * len(asked)
-    if asked and corpus:
-        CORPORA[corpus]().check_known((id for each in asked for id in each.gold), which.questions)
+    if asked and which.shelf:
+        check_known(which.shelf, asked, which.questions)
         searched = [each.question for each in asked]
-        found = retriever(which.retriever, corpus).search(searched, which.k)
+        found = which.shelf.search(which.retriever, searched, which.k)
     first: dict[str, list[str]] = {}
     for each, passages in zip(asked, found, strict=True):
         first.setdefault(each.set, passages)
     made: list[Example] = []
     for each, own in zip(asked, found, strict=True):
         fixed = first[each.set]
-        inputs: dict[str, Any] = {"passages": fixed if which.level == "generator" else own}
+        shown = fixed if which.level == "generator" else own
+        inputs: dict[str, Any] = {"passages": shown}
+        if which.shelf and which.shelf.chunk:
+            inputs["parents"] = which.shelf.parents(shown)
         if which.level == "attribution":
             inputs["fixed"] = fixed
         made.append(each.example(inputs))
@@ -254,7 +257,7 @@ def dialogue(opening: Prompt, which: Member) -> Dialogue:
 
 def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
     question = example.inputs["question"]
-    shown = [CORPORA[which.corpus()]().by_id[id] for id in ids]
+    shown = [which.shelf.corpus().by_id[id] for id in ids] if which.shelf else []
     if which.questions == "miniature":
         ordered = sorted(shown, key=lambda passage: passage.id)  # the place tells nothing
         lines = "; ".join(f"{passage.title} {passage.text}" for passage in ordered)

@@ -184,6 +184,18 @@ def wikipedia() -> Corpus:
     return _wikipedia(load(WIKI).digest)
 
 
+def contexts(name: str) -> Corpus:
+    """The passages that came with a public set's questions from the hub."""
+    return _contexts(name, load(SUPPORTED[name]).digest)
+
+
+@lru_cache(maxsize=3)
+def _contexts(name: str, digest: str) -> Corpus:
+    source = SUPPORTED[name]
+    passages = {id: Passage(id, *told) for row in load(source).rows for id, *told in row["passages"]}
+    return Corpus.of(passages.values(), source.place)
+
+
 @lru_cache(maxsize=1)
 def _wikipedia(digest: str) -> Corpus:
     rows = load(WIKI).rows

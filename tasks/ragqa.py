@@ -35,6 +35,9 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
                     attribution: both, in two turns that do not know of each other
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)
          k          passages in a prompt
+         chunk      of wiki, open, retrieval: words of a window into which passages are cut, p#n of
+                    p; k counts windows, scores count a passage once, in the place of its best one
+         overlap    words that neighboring windows share
          shots      0 to 2 worked answers before the question, as turns
          cosine     minilm also compares answers by the cosine of their vectors
          questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
@@ -65,7 +68,7 @@ Maker = Callable[[str, Mapping[str, str]], Task]
 MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
     "paraphrase": (members.answered, members.ALMANAC),
     "miniature": (members.answered, members.SMALL),
-    "wiki": (members.answered, members.DEFAULTS),
+    "wiki": (members.answered, members.WIKI),
     "open": (members.answered, members.OPEN),
     "retrieval": (search.retrieval, search.RETRIEVAL),
     "lookup": (search.lookup, search.LOOKUP),
