@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from harness import Completion, Rollout, registry
 from harness.data import FOLDER
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
+from harness.models import Sampling
+from harness.play import play
 from tasks import _ragqa_sets as sets
+
+pytest.importorskip("bm25s")
+pytest.importorskip("ir_measures")
 
 Write = Callable[..., None]
 
@@ -54,3 +60,86 @@ def test_what_is_no_text_in_a_corpus_is_refused_with_column_and_line(
     kind = type(value).__name__
     with pytest.raises(DataError, match=rf"'{column}' is of type {kind}, .*: line 2$"):
         sets.wikipedia()
+
+
+# ---- windows
+
+
+def story(first: str, count: int = 60) -> str:
+    """Words of which the first stands at every tenth place."""
+    return " ".join(first if n % 10 == 0 else f"w{n}" for n in range(count))
+
+
+@pytest.fixture
+def shelved(written: Write) -> None:
+    written(
+        "corpus",
+        {"id": "a", "title": "A", "text": story("apple")},
+        {"id": "b", "title": "B", "text": "an apple on a plum"},
+        {"id": "c", "title": "C", "text": story("cherry")},
+        *({"id": f"d{n}", "title": f"D{n}", "text": f"stone {n}"} for n in range(12)),
+    )
+    written(
+        "paraphrase_groups",
+        {"id": "g", "paraphrases": ["apple?", "an apple"], "answers": ["w1"], "passage": "a"},
+    )
+
+
+def ranked(name: str) -> list[Rollout]:
+    task = registry.task(name)
+    model = registry.task_models(task.name)["bm25-fixed"](task, "test", Sampling())
+    asked = [task.prompt(example) for example in task.examples("test")]
+    found = [each for each in play(task, asked, model) if isinstance(each, Rollout)]
+    assert len(found) == len(asked)
+    return found
+
+
+@pytest.mark.usefixtures("shelved")
+def test_windows_count_as_their_passage_once_in_the_place_of_the_best():
+    for rollout in ranked("ragqa/retrieval+chunk=10+overlap=2"):
+        ids = rollout.verdict.answer
+        assert set(ids[:2]) == {"a", "b"}
+        assert len(set(ids)) == len(ids) == 10, "windows of a passage take no place of another"
+        assert rollout.verdict.scores["recall@2"] == rollout.verdict.scores["jaccard@10"] == 1
+
+
+@pytest.mark.usefixtures("shelved")
+def test_prompts_show_windows_and_what_is_found_is_told_of_passages():
+    task = registry.task("ragqa/wiki+k=4+chunk=10")
+    for example in task.examples("test"):
+        windows = example.inputs["passages"]
+        assert len(windows) == 4
+        assert sum(id.startswith("a#") for id in windows) >= 3
+        assert example.inputs["parents"] == list(dict.fromkeys(id[0] for id in windows))
+        text = str(task.prompt(example).messages[-1].content)
+        assert "[4] " in text
+        assert "w45" not in text or "apple w41" in text, "a window is shown, not the passage"
+        assert task.verify(example, Completion("w1")).scores["found"] == 1
+
+
+@pytest.mark.usefixtures("shelved")
+def test_whole_passages_have_the_names_settings_and_data_that_they_had():
+    for name in ("wiki", "retrieval", "open"):
+        task = registry.task(f"ragqa/{name}+chunk=0+overlap=0")
+        assert task.name == f"ragqa/{name}"
+        assert not {"chunk", "overlap"} & {*task.settings}
+    cut = registry.task("ragqa/wiki+overlap=5+chunk=20")
+    assert cut.name == "ragqa/wiki+chunk=20+overlap=5"
+    assert (cut.settings["chunk"], cut.settings["overlap"]) == ("20", "5")
+    assert registry.task("ragqa/retrieval+chunk=20").settings["chunk"] == "20"
+    example = registry.task("ragqa/wiki").examples("test")[0]
+    assert set(example.inputs) == {"question", "phrasing", "passages"}
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ("chunk=ten", "chunk=ten is no number of words"),
+        ("chunk=10+overlap=10", "cannot share overlap=10"),
+        ("overlap=5", "cannot share overlap=5"),
+    ],
+)
+def test_windows_that_make_no_sense_are_refused(words: str, match: str):
+    for name in ("wiki", "retrieval", "open"):
+        with pytest.raises(UsageError, match=match):
+            registry.task(f"ragqa/{name}+{words}")
