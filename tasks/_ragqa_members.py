@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task, Verdict
+from harness.data import Source, load
 from harness.errors import UsageError
 from harness.metrics import mean, mean_where, share
 from tasks import _ragqa_answers as answers
@@ -39,7 +40,8 @@ WIKI = {**DEFAULTS, **CHUNKS}
 OPEN = {**WIKI, "questions": "hotpotqa", "phrasings": "noise"}
 OF_RETRIEVAL = ("level", "retriever", "k", *CHUNKS)
 """Settings that questions without passages have no use for."""
-SETS_OF_ONE = ("paraphrase", "miniature", "wiki")
+GENERATED = ("paraphrase", "miniature")
+SETS_OF_ONE = (*GENERATED, "wiki")
 """Questions that one passage answers."""
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "paraphrase": ("almanac", sets.almanac),
@@ -126,10 +128,19 @@ class Member:
     shots: int
     shelf: Shelf | None
     """None: asked without passages."""
+    written: str = ""
+    """Digest of the phrasings that a model wrote."""
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """The phrasings of a split, each with the passages that it is given."""
-        return _examples(self, split)
+        return _examples(self, split, self._digests(split))
+
+    def _digests(self, split: Split) -> tuple[str, ...]:
+        """Of the public data that a split is made of: a file may change, or be another one."""
+        if split != "test" or self.questions in GENERATED:
+            return ()
+        asked = load(_questions(self)).digest
+        return (asked, self.shelf.corpus().digest) if self.shelf else (asked,)
 
 
 def answered(name: str, settings: Mapping[str, str]) -> Task:
@@ -142,7 +153,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     choice(settings, "cosine", ("none", "minilm"))
     if settings["level"] == "attribution" and settings["cosine"] != "none":
         raise UsageError(f"{name}: attribution is told by token F1 and classes, not by cosine")
-    corpus = SETS[asked][0]
+    corpus, makers = SETS[asked][0], _makers(settings)
     which = Member(
         asked,
         settings["level"],
@@ -150,6 +161,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         depth(settings["k"]),
         int(choice(settings, "shots", tuple(map(str, range(len(SHOTS) + 1))))),
         shelf(corpus, settings) if corpus else None,
+        makers.get("phrasings_digest", ""),
     )
     more: tuple[Metric, ...] = ()
     if settings["cosine"] != "none":
@@ -170,8 +182,20 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         set=sets.set_of,
         reasons=answers.REASON_WORDS,
         source=_source(which),
-        settings={**told(settings), "corpus": which.shelf.label if which.shelf else "none"},
+        settings={
+            **told(settings),
+            "corpus": which.shelf.label if which.shelf else "none",
+            **makers,
+        },
     )
+
+
+def _makers(settings: Mapping[str, str]) -> dict[str, str]:
+    """Who wrote the phrasings, and the digest of what was written; DataError for an odd file."""
+    if settings.get("phrasings") != "model":
+        return {}
+    table = public.written(settings["questions"])
+    return {"phrasings_by": public.makers(table), "phrasings_digest": table.digest}
 
 
 def _check_effects(name: str, which: Member, settings: Mapping[str, str]) -> None:
@@ -202,10 +226,12 @@ def _found_share(verdict: Verdict) -> float:
 
 
 def _source(which: Member) -> str:
-    if which.questions in ("paraphrase", "miniature"):
-        return "generated"
+    return "generated" if which.questions in GENERATED else _questions(which).place
+
+
+def _questions(which: Member) -> Source:
     name = which.questions.partition(" ")[0]
-    return (sets.GROUPS if name == "wiki" else public.source(name)).place
+    return sets.GROUPS if name == "wiki" else public.source(name)
 
 
 def depth(text: str) -> int:
@@ -216,7 +242,7 @@ def depth(text: str) -> int:
 
 
 @lru_cache(maxsize=32)
-def _examples(which: Member, split: Split) -> tuple[Example, ...]:
+def _examples(which: Member, split: Split, digests: tuple[str, ...]) -> tuple[Example, ...]:
     asked = SETS[which.questions][1](split)
     found: list[list[str]] = [[]] * len(asked)
     if asked and which.shelf:

@@ -46,7 +46,7 @@ class Searcher:
     @property
     def _shelf(self) -> Shelf:
         given = parted(self.task.name)[1]
-        return shelf(given.get("questions", self.task.settings["corpus"]), given)
+        return shelf(given.get("questions") or str(self.task.settings["corpus"]), given)
 
 
 SEARCHERS: Mapping[str, str] = {

@@ -192,7 +192,9 @@ def contexts(name: str) -> Corpus:
 @lru_cache(maxsize=3)
 def _contexts(name: str, digest: str) -> Corpus:
     source = SUPPORTED[name]
-    passages = {id: Passage(id, *told) for row in load(source).rows for id, *told in row["passages"]}
+    passages = {
+        id: Passage(id, *told) for row in load(source).rows for id, *told in row["passages"]
+    }
     return Corpus.of(passages.values(), source.place)
 
 

@@ -43,7 +43,8 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
          questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
                     and without passages triviaqa, popqa, nq_open
          phrasings  of open: noise (casing, slips, politeness), or model: `rag/phrasings_SET.jsonl`
-                    below HARNESS_DATA, as `make phrasings` writes it
+                    below HARNESS_DATA, as `make phrasings` writes it; a record holds who made
+                    them and the digest of the file
 Members  paraphrase  short facts of an invented world, six phrasings each; for training too
          miniature   numbers in a line each, six phrasings each; for models that know nothing
          wiki        short facts over passages of Wikipedia, six phrasings each
@@ -55,7 +56,7 @@ Members  paraphrase  short facts of an invented world, six phrasings each; for t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from harness import Task
@@ -76,7 +77,6 @@ MEMBERS: Mapping[str, tuple[Maker, Mapping[str, str]]] = {
 """How each member is made, and its settings with their defaults."""
 
 
-@lru_cache(maxsize=64)
 def open_member(name: str) -> Task:
     """The member of that name, with the settings behind it; UnknownName where there is none."""
     member, given = parted(name)

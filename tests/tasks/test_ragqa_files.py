@@ -15,6 +15,7 @@ from harness.errors import DataError, UsageError
 from harness.models import Sampling
 from harness.play import play
 from tasks import _ragqa_sets as sets
+from tasks._ragqa_open import questions
 
 pytest.importorskip("bm25s")
 pytest.importorskip("ir_measures")
@@ -143,3 +144,68 @@ def test_windows_that_make_no_sense_are_refused(words: str, match: str):
     for name in ("wiki", "retrieval", "open"):
         with pytest.raises(UsageError, match=match):
             registry.task(f"ragqa/{name}+{words}")
+
+
+# ---- phrasings that a model wrote
+
+
+@pytest.fixture
+def asked(written: Write) -> Write:
+    """Writes phrasings for three questions, of which the first two have some."""
+    rows = [{"id": f"q{n}", "question": f"Who made {n}?", "answers": ["Ann"]} for n in range(3)]
+    written("popqa_1000", *rows)
+
+    def write(**changes: Any) -> None:
+        good = {"id": "q0", "paraphrases": ["Who made 0?", "0: by whom?"], "phrasing": "model m"}
+        other = {"id": "q1", "paraphrases": ["Who made 1?", "1: by whom?"], "phrasing": "model m"}
+        written("phrasings_popqa", good, {**other, **changes})
+
+    return write
+
+
+WRITTEN = "ragqa/open+questions=popqa+phrasings=model"
+
+
+def test_phrasings_of_a_model_are_read_with_the_model_that_wrote_them(asked: Write):
+    asked()
+    found = questions("popqa", "model", "test")
+    assert [(a.set, a.number, a.phrasing) for a in found[:2]] == [
+        ("model/q0", 0, "given"),
+        ("model/q0", 1, "model m"),
+    ]
+    assert {a.set for a in found} == {"model/q0", "model/q1"}, "the third question has none"
+
+
+def test_a_record_holds_who_wrote_the_phrasings_and_which(asked: Write):
+    asked()
+    first = registry.task(WRITTEN)
+    assert first.settings["phrasings"] == "model"
+    assert first.settings["phrasings_by"] == "model m"
+    asked(phrasing="model n")
+    other = registry.task(WRITTEN)
+    assert other.settings["phrasings_by"] == "model m, model n"
+    assert first.settings["phrasings_digest"] != other.settings["phrasings_digest"]
+    assert "model n" in {e.inputs["phrasing"] for e in other.examples("test")}
+    assert not [key for key in registry.task("ragqa/open").settings if key.startswith("phrasings_")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"paraphrases": ["A?", "A?"]}, "same text twice"),
+        ({"paraphrases": ["A?", " A? "]}, "same text twice"),
+        ({"paraphrases": "A?"}, "no list of texts"),
+        ({"paraphrases": {"a": "A?"}}, "no list of texts"),
+        ({"paraphrases": ["A?", 7]}, "no list of texts"),
+        ({"paraphrases": ["A?"]}, "single text"),
+        ({"paraphrases": ["A?", ""]}, "'paraphrases' is empty"),
+        ({"id": "q9"}, "an id that no question of popqa has"),
+        ({"phrasing": ["m"]}, "does not say in a text who made it"),
+    ],
+)
+def test_phrasings_that_are_no_set_are_refused_with_file_and_line(
+    asked: Write, changes: dict[str, Any], match: str
+):
+    asked(**changes)
+    with pytest.raises(DataError, match=rf"phrasings_popqa\.jsonl .*{match}.*: line 2$"):
+        registry.task(WRITTEN)

@@ -14,7 +14,6 @@ from harness import Completion, Rollout, Task, registry
 from harness.data import FOLDER
 from harness.models import Gold, Sampling
 from harness.play import first, play
-from tasks._ragqa_open import questions
 from tasks.ragqa_facts.templates import TEMPLATES, phrasings
 
 pytest.importorskip("bm25s")
@@ -165,22 +164,3 @@ def test_public_questions_come_in_noisy_sets(name: str):
     assert {r.example.inputs["phrasing"] for r in rollouts} == {"given", "noise"}
     shown = [r.example.inputs["passages"] for r in rollouts]
     assert all(shown) == (name == "hotpotqa")
-
-
-def test_phrasings_of_a_model_are_read_with_the_model_that_wrote_them(tmp_path: Path, monkeypatch):
-    folder = tmp_path / "rag"
-    folder.mkdir()
-    asked = [{"id": f"q{n}", "question": f"Who made {n}?", "answers": ["Ann"]} for n in range(3)]
-    written = [
-        {"id": "q0", "paraphrases": ["Who made 0?", "0 was made by whom?"], "phrasing": "model m"},
-        {"id": "q1", "paraphrases": ["Who made 1?"], "phrasing": "model m"},
-    ]
-    for file, rows in (("popqa_1000", asked), ("phrasings_popqa", written)):
-        text = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (folder / f"{file}.jsonl").write_text(text, "utf-8")
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    found = questions("popqa", "model", "test")
-    assert [(a.set, a.number, a.phrasing) for a in found] == [
-        ("model/q0", 0, "given"),
-        ("model/q0", 1, "model m"),
-    ]
