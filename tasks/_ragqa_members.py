@@ -133,6 +133,11 @@ class Member:
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """The phrasings of a split, each with the passages that it is given."""
+        if self.level == "attribution" and split == "train":
+            raise UsageError(
+                "level=attribution asks twice and pays for the first answer: it measures, and "
+                "nothing can be trained on it. Train with level=end_to_end or level=generator"
+            )
         return _examples(self, split, self._digests(split))
 
     def _digests(self, split: Split) -> tuple[str, ...]:

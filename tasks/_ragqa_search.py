@@ -56,12 +56,15 @@ SEARCHERS: Mapping[str, str] = {
     "hybrid": "hybrid",
 }
 """Models of these names, and their retrievers."""
+ADVISED: Mapping[str, str] = {"bm25-library": "bm25"}
+"""What to take instead where nothing was published: its ties are the same on every processor."""
 
 
 def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searcher:
     """The model of that name; UsageError for a task that asks for answers in words."""
     if task.settings.get("answers") != "rankings":
-        instead = f"{task.name.partition('+')[0]}+retriever={SEARCHERS[name]}"
+        engine = ADVISED.get(SEARCHERS[name], SEARCHERS[name])
+        instead = f"{task.name.partition('+')[0]}+retriever={engine}"
         raise UsageError(
             f"{name} ranks passages and {task.name} asks for answers in words: choose the "
             f"retriever with {instead}, or measure it on ragqa/retrieval"

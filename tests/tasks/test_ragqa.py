@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import Completion, Example, Prompt, Rollout, Task, registry
+from harness.commands.opening import ModelOptions, open_model
 from harness.data import FOLDER
 from harness.errors import DataError, UnknownName, UsageError
 from harness.models import Gold, Sampling
@@ -351,6 +352,28 @@ def test_retrievers_are_models_of_rankings_alone():
         registry.task_models("ragqa/lookup")["bm25-fixed"](
             registry.task("ragqa/paraphrase"), "test", Sampling()
         )
+
+
+@pytest.mark.parametrize("name", ["bm25", "bm25-fixed"])
+def test_who_asks_for_the_wrong_retriever_is_told_of_the_one_whose_ties_are_fixed(name: str):
+    task = registry.task("ragqa/paraphrase")
+    with pytest.raises(UsageError, match=r"ragqa/paraphrase\+retriever=bm25, or measure"):
+        registry.task_models(task.name)[name](task, "test", Sampling())
+
+
+@pytest.mark.parametrize("spec", ["text:smollm2", "served:m@http://localhost:1", "vision:tiny"])
+def test_a_model_that_answers_in_words_is_refused_where_rankings_are_asked_for(spec: str):
+    for name in ("ragqa/retrieval", "ragqa/lookup"):
+        with pytest.raises(UsageError, match=r"asks for rankings .* \(bm25, bm25-fixed"):
+            open_model(spec, registry.task(name), "test", Sampling(), ModelOptions())
+
+
+def test_nothing_is_trained_at_the_level_of_attribution():
+    task = registry.task("ragqa/paraphrase+level=attribution")
+    with pytest.raises(UsageError, match="nothing can be trained on it"):
+        task.examples("train")
+    assert task.examples("dev")
+    assert task.examples("test")
 
 
 # ---- bad input
