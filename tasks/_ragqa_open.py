@@ -1,7 +1,7 @@
 """Public questions in several phrasings, by noise or as a model wrote them. Test only.
 
-The first three have their passages in the Wikipedia corpus of HARNESS_DATA; the others are asked
-without passages, from the folder or from their hub.
+The first three have their passages in the Wikipedia corpus of HARNESS_DATA, or from the hub with
+them; the others are asked without passages.
 """
 
 from __future__ import annotations

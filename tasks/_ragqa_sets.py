@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from harness import Example, Split
 from harness.data import Cells, Source, load
 from harness.errors import DataError
+from tasks._ragqa_hops import SUPPORTED
 from tasks.ragqa_facts import miniature, world
 from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings, trained
 from tasks.ragqa_retrieval.corpus import Corpus, Passage
@@ -37,13 +38,6 @@ WIKI = Source(
     file="rag/corpus.jsonl", columns=("title", "text"), check=texts("id", "title", "text")
 )
 GROUPS = Source(file="rag/paraphrase_groups.jsonl", columns=("paraphrases", "answers", "passage"))
-HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl", columns=("question", "answers", "supporting"))
-SUPPORTED: Mapping[str, Source] = {
-    "hotpotqa": HOTPOTQA,
-    "2wiki": replace(HOTPOTQA, file="rag/2wiki_164.jsonl"),
-    "musique": replace(HOTPOTQA, file="rag/musique_200.jsonl"),
-}
-"""Questions with the passages that support their answers; one phrasing each."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ Data     A set is a question in its phrasings, which mean the same by constructi
          counts in one line each; both with a corpus of their own, made here. `wiki` and `retrieval`
          have 357 sets over 12,086 passages of Wikipedia, `rag/` below HARNESS_DATA (CC BY-SA 4.0),
          test only; so are the public questions of `open`, HotpotQA, 2Wiki, MuSiQue, TriviaQA,
-         PopQA and NQ-open (the last three also from their hubs). In the families made here no
+         PopQA and NQ-open. Without HARNESS_DATA these come from their hubs; the first three with
+         their own passages, which are then the corpus. In the families made here no
          template of the test split is in train or dev, and no question of theirs is about a subject
          of the test split. But passages may be: of the 2,550 training prompts of `paraphrase` an
          article of a test subject stands in 364 with k=3, in 2 with k=2, in none with k=1 (in none

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import Completion, Rollout, registry
-from harness.data import FOLDER
+from harness.data import FOLDER, load
 from harness.errors import DataError, UsageError
 from harness.models import Sampling
 from harness.play import play
 from tasks import _ragqa_sets as sets
+from tasks._ragqa_hops import passage_id
 from tasks._ragqa_open import questions
 
 pytest.importorskip("bm25s")
@@ -209,3 +212,87 @@ def test_phrasings_that_are_no_set_are_refused_with_file_and_line(
     asked(**changes)
     with pytest.raises(DataError, match=rf"phrasings_popqa\.jsonl .*{match}.*: line 2$"):
         registry.task(WRITTEN)
+
+
+# ---- the hub
+
+SKY = ("Sky", ["The sky is blue.", " It is above."])
+SEA = ("Sea", ["The sea lies below  the sky."])
+HOP = {
+    "id": "1",
+    "question": "What color is what the sea lies below?",
+    "answer": "blue",
+    "supporting_facts": {"title": ["Sea", "Sky", "Sea"], "sent_id": [0, 0, 0]},
+    "context": {"title": ["Sea", "Sky"], "sentences": [SEA[1], SKY[1]]},
+}
+PARAGRAPHS = [
+    {"idx": n, "title": title, "paragraph_text": " ".join(text), "is_supporting": title != "Fog"}
+    for n, (title, text) in enumerate((SKY, ("Fog", ["Fog is gray."]), SEA))
+]
+MUSIQUE = {
+    **{key: HOP[key] for key in ("id", "question", "answer")},
+    "paragraphs": PARAGRAPHS,
+    "answer_aliases": ["azure"],
+    "answerable": True,
+}
+ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "hotpotqa": (HOP, {**HOP, "id": "2", "supporting_facts": {"title": ["Fire"], "sent_id": [0]}}),
+    "2wiki": (HOP, {**HOP, "id": "2", "supporting_facts": {"title": ["Fire"], "sent_id": [0]}}),
+    "musique": (MUSIQUE, {**MUSIQUE, "id": "2", "answerable": False}),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_questions_come_from_the_hub_with_their_passages(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The hub is a folder here, which `datasets` reads as it does a repository."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    lines = "".join(f"{json.dumps(row)}\n" for row in ROWS[name])
+    (tmp_path / "validation.jsonl").write_text(lines, "utf-8")
+    near = replace(sets.SUPPORTED[name], hub=str(tmp_path), config=None)
+    monkeypatch.setitem(sets.SUPPORTED, name, near)
+    assert load(near).left_out == {"not of this set": 1}
+    sky, sea = passage_id("Sky", "The sky is blue. It is above."), passage_id("Sea", *SEA_TEXT)
+    task = registry.task(f"ragqa/open+questions={name}+k=2")
+    for example in task.examples("test"):
+        assert example.tags["set"] == f"noise/{name}/1"
+        assert set(example.target["gold"]) == {sky, sea}
+        assert example.target["answers"][0] == "blue"
+        assert "[2] " in str(task.prompt(example).messages[-1].content)
+        assert len(example.inputs["passages"]) == 2
+    [rollout] = ranked(f"ragqa/retrieval+questions={name}")
+    assert set(rollout.verdict.answer) >= {sky, sea}
+    assert rollout.verdict.scores["recall@5"] == 1
+
+
+SEA_TEXT = ("The sea lies below the sky.",)
+
+
+@pytest.mark.parametrize("name", ["hotpotqa", "2wiki", "musique"])
+@pytest.mark.skipif(not os.environ.get(FOLDER), reason=f"{FOLDER} is not set")
+def test_passages_have_the_same_ids_from_the_folder_and_from_the_hub(name: str):
+    """What the folder holds, as the hub would give it, is the same question."""
+    by_id = sets.wikipedia().by_id
+    for row in load(sets.SUPPORTED[name]).rows[:20]:
+        shown = [by_id[id] for id in row["context"]]
+        right = [by_id[id].title for id in row["supporting"]]
+        cells: dict[str, Any] = {
+            "id": str(row["id"]).partition("/")[2],
+            "question": row["question"],
+            "answer": row["answers"][0],
+            "answer_aliases": row["answers"][1:],
+            "supporting_facts": {"title": right},
+            "context": {"title": [p.title for p in shown], "sentences": [[p.text] for p in shown]},
+            "paragraphs": [
+                {"title": p.title, "paragraph_text": p.text, "is_supporting": p.title in right}
+                for p in shown
+            ],
+        }
+        shaped = sets.SUPPORTED[name].shape(cells)
+        assert shaped is not None
+        assert shaped["id"] == row["id"]
+        assert set(shaped["supporting"]) >= set(row["supporting"])
+        assert {id for id, *_ in shaped["passages"]} == set(row["context"])
