@@ -44,7 +44,7 @@ def main() -> int:
 
     def question(row: Any) -> Question:
         gold = listed(row.get("supporting") or ())
-        passages = [Shelf(asked.questions).whole().by_id[id] for id in gold]
+        passages = [Shelf(asked.questions).whole().by_id[str(id)] for id in gold]
         told = "\n".join(f"{passage.title}: {passage.text}" for passage in passages)
         return Question(row["id"], row["question"], tuple(map(str, listed(row["answers"]))), told)
 

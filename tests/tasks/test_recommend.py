@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ def compared(*texts: str) -> list[Mapping[str, float]]:
     class Says:
         name, independent = "says", True
 
-        def answer(self, prompts: list[Prompt]):
+        def answer(self, prompts: Sequence[Prompt]):
             for number, prompt in enumerate(prompts):
                 yield number, Completion(told[prompt.example.id], steps=1)
 
