@@ -33,8 +33,8 @@ Limits   Agreement of a set of one is 0. Equal scores of BM25 are decided by the
          model `bm25` of ragqa/retrieval leaves them to bm25s, since the published baselines did
          (its selection may differ between processors), and `bm25-fixed` does not.
 Settings level      end_to_end; generator: all phrasings get the passages of the first one;
-                    attribution: both, in two turns that do not know of each other; not
-                    for training, as only the first answer is paid
+                    attribution: both, in two turns that do not know of each other, and
+                    without a train split, as the reward is the first answer's
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)
          k          passages in a prompt
          chunk      of wiki, open, retrieval: words of a window into which passages are cut, p#n of

@@ -11,7 +11,8 @@ import pytest
 
 from harness import Completion, Example, Prompt, Rollout, Task, registry
 from harness.data import FOLDER
-from harness.errors import DataError, UnknownName, UsageError
+from harness.errors import DataError, SplitError, UnknownName, UsageError
+from harness.hygiene import check_trainable
 from harness.models import Gold
 from harness.play import first, play
 from tasks import _ragqa_answers as answers
@@ -315,8 +316,9 @@ def test_retrieval_hangs_on_the_wording_and_still_finds_most():
 
 def test_nothing_is_trained_at_the_level_of_attribution():
     task = registry.task("ragqa/paraphrase+level=attribution")
-    with pytest.raises(UsageError, match="nothing can be trained on it"):
-        task.examples("train")
+    with pytest.raises(SplitError, match="scored only"):
+        check_trainable(task)
+    assert not task.examples("train")
     assert task.examples("dev")
     assert task.examples("test")
 
