@@ -20,8 +20,6 @@ from tasks._settings import choice
 from tasks.ragqa_retrieval.corpus import Passage
 
 VERSION = 1
-OPEN_VERSION = 2
-"""Since 2 `found` is of all passages that are needed, not of any, and every gold is right."""
 LEVELS = ("end_to_end", "generator", "attribution")
 TEXT = 2_000
 """Characters of a passage that a prompt shows."""
@@ -172,7 +170,7 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     _check_effects(name, which, settings)
     return Task(
         name=name,
-        version=OPEN_VERSION if "questions" in settings else VERSION,
+        version=public.VERSION if "questions" in settings else VERSION,
         examples=which.examples,
         prompt=partial(prompt, which=which),
         verify=answers.verify,

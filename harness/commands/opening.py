@@ -71,18 +71,6 @@ def open_model(
     )
 
 
-def check_words(task: Task, spec: str) -> None:
-    """UsageError where a model that answers in words is asked for rankings."""
-    if spec.partition(":")[0] in WORDS and task.settings.get("answers") == "rankings":
-        from harness import registry
-
-        rank = ", ".join(sorted(registry.task_models(task.name)))
-        raise UsageError(
-            f"{spec} answers in words and {task.name} asks for rankings of passages: choose one "
-            f"that ranks ({rank}), or ask it for answers over what they retrieve, as in ragqa/wiki"
-        )
-
-
 def open_forecast(rest: str, sampling: Sampling, **more: Any) -> Any:
     """A forecasting policy; needs the extra `train`."""
     need("torch", "train", f"forecast:{rest}")
@@ -137,3 +125,15 @@ def _replay(rest: str, options: ModelOptions) -> Model:
 
     path = Path(rest)
     return Replay(path if path.exists() else find_run(rest, options.output).path)
+
+
+def check_words(task: Task, spec: str) -> None:
+    """UsageError where a model that answers in words is asked for rankings."""
+    if spec.partition(":")[0] in WORDS and task.settings.get("answers") == "rankings":
+        from harness import registry
+
+        rank = ", ".join(sorted(registry.task_models(task.name)))
+        raise UsageError(
+            f"{spec} answers in words and {task.name} asks for rankings of passages: choose one "
+            f"that ranks ({rank}), or ask it for answers over what they retrieve, as in ragqa/wiki"
+        )

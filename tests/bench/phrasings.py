@@ -32,8 +32,7 @@ def main() -> int:
     from harness.data import load
     from harness.models import Sampling
     from tasks import _ragqa_open as public
-    from tasks._ragqa_corpora import Shelf
-    from tasks._ragqa_sets import listed
+    from tasks._ragqa_sets import listed, wikipedia
     from tasks.ragqa_phrasing.maker import Question, made, reasons
 
     task = registry.task(f"ragqa/open+questions={asked.questions}")
@@ -43,8 +42,7 @@ def main() -> int:
         return open_model(spec, task, "test", sampling, ModelOptions())
 
     def question(row: Any) -> Question:
-        gold = listed(row.get("supporting") or ())
-        passages = [Shelf(asked.questions).whole().by_id[str(id)] for id in gold]
+        passages = [wikipedia().by_id[id] for id in listed(row.get("supporting") or ())]
         told = "\n".join(f"{passage.title}: {passage.text}" for passage in passages)
         return Question(row["id"], row["question"], tuple(map(str, listed(row["answers"]))), told)
 
