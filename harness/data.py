@@ -39,6 +39,11 @@ def as_it_is(cells: Cells) -> Cells | None:
     return cells
 
 
+def whatever(cells: Cells) -> Iterable[str]:
+    """Nothing is wrong with the row."""
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a public set lies and what its rows must hold."""
@@ -56,6 +61,8 @@ class Source:
     """A row of the hub as a row of the file; None leaves it out, and is counted."""
     columns: tuple[str, ...] = ("question", "answer")
     """What every row must have, and not empty."""
+    check: Callable[[Cells], Iterable[str]] = whatever
+    """What is wrong with a row that has all these columns, each fault in words."""
     key: str = "id"
     """Unique over the rows."""
     prefix: str = ""
@@ -209,7 +216,7 @@ def checked(
         if faults and source.skip_empty and all(each.endswith(EMPTY) for each in faults):
             left_out[faults[0]] += 1
             continue
-        for fault in faults:
+        for fault in faults or source.check(cells):
             wrong.setdefault(fault, []).append(f"{unit} {number}")
         name = str(cells.get(source.key))
         if name in seen:

@@ -42,6 +42,12 @@ def normalized(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
+def form(text: str) -> str:
+    """What two texts share that say the same: SQuAD's form, or the bare text in lower case where
+    nothing would be left of it, as of A+ or ---."""
+    return normalized(text) or " ".join(text.lower().split())
+
+
 def tokens(text: str) -> list[str]:
     """Words and single punctuation marks, in lower case: what is counted unless said otherwise."""
     return re.findall(r"\w+|[^\w\s]", text[:LONGEST].lower())
@@ -63,7 +69,7 @@ def tokens_13a(text: str) -> list[str]:
 
 def exact(a: str, b: str) -> float:
     """1 where both are the same after normalization."""
-    return float(normalized(a) == normalized(b))
+    return float(form(a) == form(b))
 
 
 def token_f1(a: str, b: str) -> float:
@@ -73,7 +79,7 @@ def token_f1(a: str, b: str) -> float:
         return float(left == right)
     one, other = left.split(), right.split()
     if not one or not other:
-        return float(one == other)
+        return float(form(a) == form(b))
     common = sum((Counter(one) & Counter(other)).values())
     return 2 * common / (len(one) + len(other))
 

@@ -1,13 +1,14 @@
 """Answers of ragqa: read out of replies, judged against aliases, and compared within their set.
 
 The answer is what stands in the last `<answer>` pair, or else the whole reply if it is one short
-line. Replies that refuse are one class and one answer, however they are worded.
+line. Replies that refuse are one class and one answer, however they are worded; an alias is never
+read as a refusal.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -15,7 +16,7 @@ from typing import Any
 
 from harness import Completion, Example, Rollout, Verdict
 from harness.reading import after_thinking, tagged
-from harness.similarity import SIMILARITIES, agreement, jaccard, normalized, token_f1
+from harness.similarity import SIMILARITIES, agreement, form, jaccard, token_f1
 from harness.types import REASONS
 
 REASON_WORDS = REASONS | {"refused"}
@@ -28,14 +29,27 @@ _REFUSES = re.compile(
     r"no (information|answer|mention)|unknown)\b",
     re.IGNORECASE,
 )
+_ABOUT_THE_QUESTION = frozenset(
+    "a an the it its it's this that there to of in on from by with for and or about is are was "
+    "were be been answer question information passage passages text texts context article articles "
+    "document documents given provided available here sorry unfortunately but who what when where "
+    "which how".split()
+)
+"""Words that say nothing of their own beside a refusal."""
+_WORD = re.compile(r"[\w']+")
+_BEFORE = re.compile(r"(?:the )?answer(?: is\b\s*:?|\s*:)\s*", re.IGNORECASE)
+"""What a line says before its answer."""
 LONGEST = 200
 """Characters of an answer; a longer reply without tags holds none."""
 SHOWN = ("token_f1", "bleu1", "rouge_l")
 """Similarities that are always reported."""
 
 
-def read(completion: Completion) -> tuple[str | None, bool]:
-    """The answer, None where there is none; and whether it was asked for in this form (tags)."""
+def read(completion: Completion, aliases: Iterable[str] = ()) -> tuple[str | None, bool]:
+    """The answer, None where there is none; and whether it was asked for in this form (tags).
+
+    One of the aliases is an answer even where it is worded like a refusal.
+    """
     output = completion.output
     if not isinstance(output, str):
         return None, False
@@ -45,36 +59,69 @@ def read(completion: Completion) -> tuple[str | None, bool]:
     found = tagged(text, "answer")
     told = found if found is not None else _only_line(text)
     told = " ".join(told.split())[:LONGEST]
-    if not normalized(told):
+    if not told:
         return None, found is not None
-    return (REFUSAL if _REFUSES.search(told) else told), found is not None
+    declined = _declines(told) and form(told) not in set(map(form, aliases))
+    return (REFUSAL if declined else told), found is not None
+
+
+def _declines(told: str) -> bool:
+    """Whether most of an answer is a refusal: of `unknown origin` it is not."""
+    rest, times = _REFUSES.subn(" ", told)
+    if not times:
+        return False
+    others = sum(word not in _ABOUT_THE_QUESTION for word in _WORD.findall(rest.lower()))
+    return len(_WORD.findall(told)) - len(_WORD.findall(rest)) > others
 
 
 def _only_line(text: str) -> str:
     line = text.strip()
     if "\n" in line or len(line) > LONGEST or "<answer>" in line:
         return ""
-    return re.sub(r"^(the )?answer( is)?\s*:?\s*", "", line, flags=re.IGNORECASE)
+    said = _BEFORE.match(line)
+    return line[said.end() :] if said else line
 
 
 def verify(example: Example, completion: Completion) -> Verdict:
-    """Exact match and token F1 against the best alias, and what was retrieved."""
-    answer, in_tags = read(completion)
+    """Exact match and token F1 against the best alias, and what was retrieved, if anything was."""
     aliases: Sequence[str] = example.target["answers"]
+    answer, in_tags = read(completion, aliases)
     refused = answer == REFUSAL
-    correct = answer is not None and normalized(answer) in {normalized(each) for each in aliases}
+    correct = answer is not None and form(answer) in set(map(form, aliases))
     f1 = 0.0
     if answer is not None and not refused:
         f1 = 1.0 if correct else max(token_f1(answer, alias) for alias in aliases)
     scores = {
         "correct": float(correct),
         "f1": f1,
-        "found": float(any(id in example.inputs["passages"] for id in example.target["gold"])),
+        **_retrieved(example),
         "refused": float(refused),
         "tagged": float(in_tags),
+        **_wording(example),
     }
     note = "" if correct else f"right would be {' or '.join(aliases[:3])}"
     return Verdict(scores, answer, _reason(completion, answer, correct), note)
+
+
+def _retrieved(example: Example) -> dict[str, float]:
+    """Whether all that is needed is shown; of several passages also the share (context recall)."""
+    gold, shown = example.target["gold"], set(_shown(example))
+    if not gold:
+        return {}
+    held = sum(id in shown for id in gold) / len(gold)
+    share = {"found_share": held} if len(gold) > 1 else {}
+    return {"found": float(held == 1), **share}
+
+
+def _shown(example: Example) -> Sequence[str]:
+    """Ids of the passages that are shown, or of which windows are."""
+    return example.inputs.get("parents", example.inputs["passages"])
+
+
+def _wording(example: Example) -> dict[str, float]:
+    """Whether training asks in the same words, where that is told of the question."""
+    told = example.tags.get("wording")
+    return {f"{each}_wording": float(each == told) for each in ("trained", "new") if told}
 
 
 def _reason(completion: Completion, answer: str | None, correct: bool) -> str:
@@ -105,18 +152,26 @@ def compare(rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
     right = 1.0
     for row in rows:
         right *= sum(each.verdict.scores["correct"] for each in row) / len(row)
-    alike = retrieved_alike([row[0].example.inputs["passages"] for row in rows])
     columns: dict[str, list[list[float]]] = {
         "agreement": agreement(answers, SIMILARITIES["token_f1"]),
         **{f"agreement_{name}": agreement(answers, SIMILARITIES[name]) for name in SHOWN[1:]},
         "same_class": same_class(rows),
     }
+    alike = _alike([row[0].example for row in rows])
     found: list[dict[str, float]] = []
     for i, row in enumerate(rows):
         for j in range(len(row)):
             scores = {name: values[i][j] for name, values in columns.items()}
-            found.append({**scores, "all_correct": right, "retrieved_alike": alike[i]})
+            found.append({**scores, "all_correct": right, **alike[i]})
     return found
+
+
+def _alike(examples: Sequence[Example]) -> list[dict[str, float]]:
+    """How far the phrasings have the same passages; nothing where they are asked without any."""
+    if not any(example.target["gold"] for example in examples):
+        return [{} for _ in examples]
+    found = retrieved_alike([_shown(example) for example in examples])
+    return [{"retrieved_alike": value} for value in found]
 
 
 def same_class(rows: Sequence[Sequence[Rollout]]) -> list[list[float]]:
@@ -131,7 +186,7 @@ def same_class(rows: Sequence[Sequence[Rollout]]) -> list[list[float]]:
 def _class(verdict: Verdict) -> str | None:
     if verdict.scores["correct"] == 1:
         return "right"
-    return None if verdict.answer is None else f"said {normalized(verdict.answer)}"
+    return None if verdict.answer is None else f"said {form(verdict.answer)}"
 
 
 def retrieved_alike(retrieved: Sequence[Sequence[str]]) -> list[float]:

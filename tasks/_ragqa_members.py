@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from statistics import fmean
 from typing import Any
 
-from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task
+from harness import Dialogue, Example, Message, Metric, Prompt, Split, Task, Verdict
+from harness.data import Source, load
 from harness.errors import UsageError
-from harness.metrics import mean, share
+from harness.metrics import mean, mean_where, share
 from tasks import _ragqa_answers as answers
 from tasks import _ragqa_open as public
 from tasks import _ragqa_sets as sets
-from tasks._ragqa_search import CORPORA, RETRIEVERS, retriever
+from tasks._ragqa_corpora import CHUNKS, RETRIEVERS, Shelf, check_known, shelf, told
 from tasks._settings import choice
 from tasks.ragqa_retrieval.corpus import Passage
 
@@ -32,14 +34,20 @@ DEFAULTS = {
 }
 ALMANAC = {**DEFAULTS, "shots": "2"}
 SMALL = {**DEFAULTS, "k": "2"}
-OPEN = {**DEFAULTS, "questions": "hotpotqa", "phrasings": "noise"}
+WIKI = {**DEFAULTS, **CHUNKS}
+OPEN = {**WIKI, "questions": "hotpotqa", "phrasings": "noise"}
+OF_RETRIEVAL = ("level", "retriever", "k", *CHUNKS)
+"""Settings that questions without passages have no use for."""
+GENERATED = ("paraphrase", "miniature")
+SETS_OF_ONE = (*GENERATED, "wiki")
+"""Questions that one passage answers."""
 SETS: Mapping[str, tuple[str, sets.Questions]] = {
     "paraphrase": ("almanac", sets.almanac),
     "miniature": ("miniature", sets.small),
     "wiki": ("wikipedia", sets.groups),
     **{
         f"{name} {phrasings}": (
-            "wikipedia" if name in sets.SUPPORTED else "",
+            name if name in sets.SUPPORTED else "",
             partial(public.questions, name, phrasings),
         )
         for name in public.NAMES
@@ -87,6 +95,15 @@ METRICS: tuple[Metric, ...] = (
     share("no_answer"),
     share("bad_format"),
 )
+FOUND_SHARE = Metric("found_share", each=lambda row: fmean(map(_found_share, row)))
+"""Context recall, where questions need several passages."""
+OF_PASSAGES = ("retrieved_alike", "found")
+"""Metrics that questions without passages do not have."""
+BY_WORDING: tuple[Metric, ...] = tuple(
+    mean_where(score, where)
+    for where in ("trained_wording", "new_wording")
+    for score in ("correct", "agreement")
+)
 ATTRIBUTION: tuple[Metric, ...] = tuple(
     metric
     for name in ("agreement", "same_class", "all_correct")
@@ -107,14 +124,23 @@ class Member:
     retriever: str
     k: int
     shots: int
+    shelf: Shelf | None
+    """None: asked without passages."""
+    written: str = ""
+    """Digest of the phrasings that a model wrote."""
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """The phrasings of a split, each with the passages that it is given."""
-        return _examples(self, split)
+        if self.level == "attribution" and split == "train":
+            return ()  # its second answer would be paid for what the first one said
+        return _examples(self, split, self._digests(split))
 
-    def corpus(self) -> str:
-        """Its name."""
-        return SETS[self.questions][0]
+    def _digests(self, split: Split) -> tuple[str, ...]:
+        """Of the public data that a split is made of: a file may change, or be another one."""
+        if split != "test" or self.questions in GENERATED:
+            return ()
+        asked = load(_questions(self)).digest
+        return (asked, self.shelf.corpus().digest) if self.shelf else (asked,)
 
 
 def answered(name: str, settings: Mapping[str, str]) -> Task:
@@ -127,17 +153,21 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
     choice(settings, "cosine", ("none", "minilm"))
     if settings["level"] == "attribution" and settings["cosine"] != "none":
         raise UsageError(f"{name}: attribution is told by token F1 and classes, not by cosine")
+    corpus, makers = SETS[asked][0], _makers(settings)
     which = Member(
         asked,
         settings["level"],
         choice(settings, "retriever", tuple(RETRIEVERS)),
         depth(settings["k"]),
         int(choice(settings, "shots", tuple(map(str, range(len(SHOTS) + 1))))),
+        shelf(corpus, settings) if corpus else None,
+        makers.get("phrasings_digest", ""),
     )
     more: tuple[Metric, ...] = ()
     if settings["cosine"] != "none":
         more = (mean(f"agreement_{settings['cosine']}"),)
     both = which.level == "attribution"
+    _check_effects(name, which, settings)
     return Task(
         name=name,
         version=public.VERSION if "questions" in settings else VERSION,
@@ -145,22 +175,63 @@ def answered(name: str, settings: Mapping[str, str]) -> Task:
         prompt=partial(prompt, which=which),
         verify=answers.verify,
         gold=lambda example: _gold(which, example),
-        metrics=(*METRICS, *(ATTRIBUTION if both else more)),
+        metrics=(*_metrics(which), *(ATTRIBUTION if both else more)),
         reward={"f1": 1.0},
         dialogue=partial(dialogue, which=which) if both else None,
         compare=answers.comparison(settings),
         set=sets.set_of,
         reasons=answers.REASON_WORDS,
         source=_source(which),
-        settings={**settings, "corpus": which.corpus() or "none"},
+        settings={
+            **told(settings),
+            "corpus": which.shelf.label if which.shelf else "none",
+            **makers,
+        },
     )
 
 
+def _makers(settings: Mapping[str, str]) -> dict[str, str]:
+    """Who wrote the phrasings, and the digest of what was written; DataError for an odd file."""
+    if settings.get("phrasings") != "model":
+        return {}
+    table = public.written(settings["questions"])
+    return {"phrasings_by": public.makers(table), "phrasings_digest": table.digest}
+
+
+def _check_effects(name: str, which: Member, settings: Mapping[str, str]) -> None:
+    """UsageError for a setting that would change no prompt: two names of one question never meet
+    on a board."""
+    if which.questions == "miniature" and which.shots:
+        raise UsageError(f"{name}: miniature asks in one line, worked answers have no place there")
+    for key in () if which.shelf else OF_RETRIEVAL:
+        if settings[key] != OPEN[key]:
+            raise UsageError(
+                f"{name}: {settings['questions']} is asked without passages, so {key}="
+                f"{settings[key]} would change nothing; leave it out, or take one of "
+                f"{', '.join(sets.SUPPORTED)}"
+            )
+
+
+def _metrics(which: Member) -> tuple[Metric, ...]:
+    """The scores that such questions have."""
+    if which.shelf is None:
+        return tuple(metric for metric in METRICS if metric.name not in OF_PASSAGES)
+    if which.questions == "wiki":
+        return (*METRICS, *BY_WORDING)
+    return METRICS if which.questions in SETS_OF_ONE else (*METRICS, FOUND_SHARE)
+
+
+def _found_share(verdict: Verdict) -> float:
+    return verdict.scores.get("found_share", verdict.scores["found"])
+
+
 def _source(which: Member) -> str:
-    if which.corpus() in ("almanac", "miniature"):
-        return "generated"
+    return "generated" if which.questions in GENERATED else _questions(which).place
+
+
+def _questions(which: Member) -> Source:
     name = which.questions.partition(" ")[0]
-    return (sets.GROUPS if name == "wiki" else public.source(name)).place
+    return sets.GROUPS if name == "wiki" else public.source(name)
 
 
 def depth(text: str) -> int:
@@ -171,21 +242,23 @@ def depth(text: str) -> int:
 
 
 @lru_cache(maxsize=32)
-def _examples(which: Member, split: Split) -> tuple[Example, ...]:
-    corpus, questions = SETS[which.questions]
-    asked = questions(split)
+def _examples(which: Member, split: Split, digests: tuple[str, ...]) -> tuple[Example, ...]:
+    asked = SETS[which.questions][1](split)
     found: list[list[str]] = [[]] * len(asked)
-    if asked and corpus:
-        CORPORA[corpus]().check_known((id for each in asked for id in each.gold), which.questions)
+    if asked and which.shelf:
+        check_known(which.shelf, asked, which.questions)
         searched = [each.question for each in asked]
-        found = retriever(which.retriever, corpus).search(searched, which.k)
+        found = which.shelf.search(which.retriever, searched, which.k)
     first: dict[str, list[str]] = {}
     for each, passages in zip(asked, found, strict=True):
         first.setdefault(each.set, passages)
     made: list[Example] = []
     for each, own in zip(asked, found, strict=True):
         fixed = first[each.set]
-        inputs: dict[str, Any] = {"passages": fixed if which.level == "generator" else own}
+        shown = fixed if which.level == "generator" else own
+        inputs: dict[str, Any] = {"passages": shown}
+        if which.shelf and which.shelf.chunk:
+            inputs["parents"] = which.shelf.parents(shown)
         if which.level == "attribution":
             inputs["fixed"] = fixed
         made.append(each.example(inputs))
@@ -210,7 +283,7 @@ def dialogue(opening: Prompt, which: Member) -> Dialogue:
 
 def _prompt(example: Example, which: Member, ids: Sequence[str]) -> Prompt:
     question = example.inputs["question"]
-    shown = [CORPORA[which.corpus()]().by_id[id] for id in ids]
+    shown = [which.shelf.corpus().by_id[id] for id in ids] if which.shelf else []
     if which.questions == "miniature":
         ordered = sorted(shown, key=lambda passage: passage.id)  # the place tells nothing
         lines = "; ".join(f"{passage.title} {passage.text}" for passage in ordered)

@@ -1,50 +1,24 @@
-"""Retrievers by name, ragqa's members that measure them, and models that answer with a ranking."""
+"""The members of ragqa that measure retrievers, and models that answer with a ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from harness import Completion, Example, Message, Metric, Prompt, Rollout, Split, Task, Verdict
 from harness.errors import UsageError, need
 from harness.metrics import mean
 from harness.models import Sampling
-from harness.registry import encoder
 from tasks import _ragqa_sets as sets
 from tasks._ragqa_answers import by_example, retrieved_alike
-from tasks._settings import choice
-from tasks.ragqa_retrieval.corpus import Corpus, Retriever
-from tasks.ragqa_retrieval.dense import Dense
-from tasks.ragqa_retrieval.fusion import Fused
-from tasks.ragqa_retrieval.lexical import BM25
+from tasks._ragqa_corpora import CHUNKS, Shelf, check_known, shelf, told
+from tasks._settings import choice, parted
 
 VERSION = 1
 DEPTHS = (1, 2, 3, 5, 10)
 """k of recall and Jaccard; a ranking is read no further than the last."""
-
-CORPORA: Mapping[str, Callable[[], Corpus]] = {
-    "wikipedia": sets.wikipedia,
-    "almanac": sets.encyclopedia,
-    "miniature": sets.lines,
-}
-RETRIEVERS: Mapping[str, Callable[[Corpus], Retriever]] = {
-    "bm25": BM25,
-    "bm25-library": partial(BM25, ties="library"),
-    "minilm": lambda corpus: Dense(corpus, encoder("minilm")),
-    "hybrid": lambda corpus: Fused((BM25(corpus), Dense(corpus, encoder("minilm")))),
-}
-
-
-def retriever(name: str, corpus: str) -> Retriever:
-    """The retriever over the corpus, ready to search; built or mapped at its first question."""
-    return _retriever(name, corpus, CORPORA[corpus]().digest)
-
-
-@lru_cache(maxsize=8)
-def _retriever(name: str, corpus: str, digest: str) -> Retriever:
-    return RETRIEVERS[name](CORPORA[corpus]())
 
 
 @dataclass(frozen=True)
@@ -60,17 +34,19 @@ class Searcher:
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """A ranking for each prompt's question."""
         questions = [str(prompt.example.inputs["question"]) for prompt in prompts]
-        for number, ids in enumerate(self._retriever.search(questions, DEPTHS[-1])):
+        found = self._shelf.ranked(self.search, questions, DEPTHS[-1])
+        for number, ids in enumerate(found):
             yield number, Completion(ids, steps=1)
 
     def describe(self) -> Mapping[str, Any]:
         """Its settings and the corpus."""
-        corpus = CORPORA[self.task.settings["corpus"]]()
-        return {"engine": self._retriever.name, "corpus": corpus.digest}
+        engine = self._shelf.retriever(self.search).name
+        return {"engine": engine, "corpus": self._shelf.corpus().digest}
 
     @property
-    def _retriever(self) -> Retriever:
-        return retriever(self.search, self.task.settings["corpus"])
+    def _shelf(self) -> Shelf:
+        given = parted(self.task.name)[1]
+        return shelf(given.get("questions") or str(self.task.settings["corpus"]), given)
 
 
 SEARCHERS: Mapping[str, str] = {
@@ -80,12 +56,15 @@ SEARCHERS: Mapping[str, str] = {
     "hybrid": "hybrid",
 }
 """Models of these names, and their retrievers."""
+ADVISED: Mapping[str, str] = {"bm25-library": "bm25"}
+"""What to take instead where nothing was published: its ties are the same on every processor."""
 
 
 def searcher(name: str, task: Task, split: Split, sampling: Sampling) -> Searcher:
     """The model of that name; UsageError for a task that asks for answers in words."""
     if task.settings.get("answers") != "rankings":
-        instead = f"{task.name.partition('+')[0]}+retriever={SEARCHERS[name]}"
+        engine = ADVISED.get(SEARCHERS[name], SEARCHERS[name])
+        instead = f"{task.name.partition('+')[0]}+retriever={engine}"
         raise UsageError(
             f"{name} ranks passages and {task.name} asks for answers in words: choose the "
             f"retriever with {instead}, or measure it on ragqa/retrieval"
@@ -150,16 +129,17 @@ SINGLE: tuple[Metric, ...] = (
     *(mean(f"recall@{k}") for k in DEPTHS),
     mean("reciprocal_rank"),
 )
-RETRIEVAL = {"questions": "paraphrases"}
+RETRIEVAL = {"questions": "paraphrases", **CHUNKS}
 LOOKUP: Mapping[str, str] = {}
 
 
-def _task(name: str, corpus: str, questions: sets.Questions, **more: Any) -> Task:
+def _task(name: str, where: Shelf, questions: sets.Questions, **more: Any) -> Task:
+    cut = {key: getattr(where, key) for key in CHUNKS}
+
     def examples(split: Split) -> list[Example]:
         asked = questions(split)
         if asked:
-            gold = (id for each in asked for id in each.gold)
-            CORPORA[corpus]().check_known(gold, name)
+            check_known(where, asked, name)
         return [each.example({}) for each in asked]
 
     return Task(
@@ -174,7 +154,11 @@ def _task(name: str, corpus: str, questions: sets.Questions, **more: Any) -> Tas
             "reward": {"reciprocal_rank": 1.0},
             "compare": compare,
             "set": sets.set_of,
-            "settings": {"corpus": corpus, "answers": "rankings"},
+            "settings": {
+                "corpus": where.label,
+                "answers": "rankings",
+                **told({key: str(value) for key, value in cut.items()}),
+            },
             **more,
         }
     )
@@ -184,10 +168,11 @@ def retrieval(name: str, settings: Mapping[str, str]) -> Task:
     """Rank the passages of Wikipedia for paraphrases, or for questions with several hops."""
     chosen = choice(settings, "questions", ("paraphrases", *sets.SUPPORTED))
     if chosen == "paraphrases":
-        return _task(name, "wikipedia", sets.groups, source=sets.GROUPS.place)
+        where = shelf("wikipedia", settings)
+        return _task(name, where, sets.groups, source=sets.GROUPS.place)
     return _task(
         name,
-        "wikipedia",
+        shelf(chosen, settings),
         partial(sets.supported, chosen),
         source=sets.SUPPORTED[chosen].place,
         metrics=SINGLE,
@@ -197,4 +182,4 @@ def retrieval(name: str, settings: Mapping[str, str]) -> Task:
 
 def lookup(name: str, settings: Mapping[str, str]) -> Task:
     """Rank the passages of the almanac."""
-    return _task(name, "almanac", sets.almanac, source="generated")
+    return _task(name, Shelf("almanac"), sets.almanac, source="generated")

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from harness import Example, Split
-from harness.data import Source, load
+from harness.data import Cells, Source, load
 from harness.errors import DataError
+from tasks._ragqa_hops import SUPPORTED
 from tasks.ragqa_facts import miniature, world
-from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings
+from tasks.ragqa_facts.templates import MINIATURE, TEMPLATES, phrasings, trained
 from tasks.ragqa_retrieval.corpus import Corpus, Passage
 
-WIKI = Source(file="rag/corpus.jsonl", columns=("title", "text"))
+
+def as_text(value: object) -> str | None:
+    """A text, or an integer as one; None for what is neither."""
+    told = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    return str(value) if told else None
+
+
+def texts(*columns: str) -> Callable[[Cells], Iterator[str]]:
+    """For `Source.check`: these columns hold texts or integers."""
+
+    def faults(cells: Cells) -> Iterator[str]:
+        for column in columns:
+            if as_text(cells[column]) is None:
+                kind = type(cells[column]).__name__
+                yield f"'{column}' is of type {kind}, where a text or an integer would do"
+
+    return faults
+
+
+WIKI = Source(
+    file="rag/corpus.jsonl", columns=("title", "text"), check=texts("id", "title", "text")
+)
 GROUPS = Source(file="rag/paraphrase_groups.jsonl", columns=("paraphrases", "answers", "passage"))
-HOTPOTQA = Source(file="rag/hotpotqa_200.jsonl", columns=("question", "answers", "supporting"))
-SUPPORTED: Mapping[str, Source] = {
-    "hotpotqa": HOTPOTQA,
-    "2wiki": replace(HOTPOTQA, file="rag/2wiki_164.jsonl"),
-    "musique": replace(HOTPOTQA, file="rag/musique_200.jsonl"),
-}
-"""Questions with the passages that support their answers; one phrasing each."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +54,16 @@ class Asked:
     """Ids of the passages that hold the answer."""
     phrasing: str
     """How it came about: template, model, noise, given."""
+    wording: str = ""
+    """`trained` where the almanac's training asks in the same words, `new` elsewhere; empty: not
+    looked at."""
 
     def example(self, inputs: Mapping[str, object]) -> Example:
         """As tasks hold it."""
         target = {"answers": list(self.answers), "gold": list(self.gold)}
         told = {"question": self.question, "phrasing": self.phrasing, **inputs}
-        return Example(f"{self.set}/{self.number}", told, target, {"set": self.set})
+        tags = {"set": self.set, **({"wording": self.wording} if self.wording else {})}
+        return Example(f"{self.set}/{self.number}", told, target, tags)
 
 
 def set_of(example: Example) -> str:
@@ -111,8 +130,9 @@ def grouped(rows: Sequence[Mapping[str, object]]) -> tuple[Asked, ...]:
             )
         answers = tuple(str(each) for each in listed(row["answers"]))
         for number, question in enumerate(phrased):
-            gold = (str(row["passage"]),)
-            found.append(Asked(str(row["id"]), number, question, answers, gold, "template"))
+            gold, wording = (str(row["passage"]),), "trained" if trained(question) else "new"
+            one = Asked(str(row["id"]), number, question, answers, gold, "template", wording)
+            found.append(one)
     return tuple(found)
 
 
@@ -158,7 +178,22 @@ def wikipedia() -> Corpus:
     return _wikipedia(load(WIKI).digest)
 
 
+def contexts(name: str) -> Corpus:
+    """The passages that came with a public set's questions from the hub."""
+    return _contexts(name, load(SUPPORTED[name]).digest)
+
+
+@lru_cache(maxsize=3)
+def _contexts(name: str, digest: str) -> Corpus:
+    source = SUPPORTED[name]
+    passages = {
+        id: Passage(id, *told) for row in load(source).rows for id, *told in row["passages"]
+    }
+    return Corpus.of(passages.values(), source.place)
+
+
 @lru_cache(maxsize=1)
 def _wikipedia(digest: str) -> Corpus:
     rows = load(WIKI).rows
-    return Corpus.of((Passage(row["id"], row["title"], row["text"]) for row in rows), WIKI.place)
+    passages = (Passage(*(str(row[each]) for each in ("id", "title", "text"))) for row in rows)
+    return Corpus.of(passages, WIKI.place)

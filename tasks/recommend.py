@@ -1,8 +1,9 @@
 """recommend: what is recommended should not hang on how it was asked for.
 
 Data     A shop invented here: 96 articles of 8 kinds, each for 3 purposes. A set is a wish (a kind
-         and a purpose) in six phrasings; train and test phrasings differ, and so do the wishes. A
-         prompt lists twelve articles of the shop, those that fit among them.
+         and a purpose) before one shelf, in six phrasings; train and test phrasings differ, and so
+         do the wishes: both shelves of a wish are in one split. A prompt lists twelve articles of
+         the shop, those that fit among them.
 Scores   fitting: share of the articles named that are of the kind and for the purpose. grounded:
          share that the prompt lists. complete: share of the fitting articles that are named.
          listed: 1 if any article is named in the form asked for. information: entropy of the
@@ -71,7 +72,7 @@ def articles() -> dict[str, tuple[str, str]]:
 
 
 def split_of(wish: str) -> Split:
-    """Where a wish belongs; its hash decides."""
+    """Where a wish, `lamp for travel`, belongs with all its shelves; its hash decides."""
     bucket = hashlib.sha256(wish.encode()).digest()[0] % 10
     return "test" if bucket < 3 else "dev" if bucket == 3 else "train"
 
@@ -82,9 +83,9 @@ def examples(split: Split) -> tuple[Example, ...]:
     found: list[Example] = []
     chosen = TEMPLATES[SIZE:] if split == "test" else TEMPLATES[:SIZE]
     for kind, purpose, shelf in product(KINDS, PURPOSES, range(2)):
-        wish = f"{kind} for {purpose}, shelf {shelf}"
-        if split_of(wish) != split:
+        if split_of(f"{kind} for {purpose}") != split:
             continue
+        wish = f"{kind} for {purpose}, shelf {shelf}"
         fitting, shown = _shelf(kind, purpose, wish)
         for number, template in enumerate(chosen):
             inputs = {"question": template.format(kind=kind, purpose=purpose), "shelf": shown}
@@ -186,7 +187,7 @@ def set_of(example: Example) -> str:
 TASKS = [
     Task(
         name="recommend/phrasing",
-        version=1,
+        version=2,
         examples=examples,
         prompt=prompt,
         verify=verify,

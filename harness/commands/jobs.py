@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import registry
 from harness.commands import screen
-from harness.commands.opening import ModelOptions, open_forecast, open_model, open_text
+from harness.commands.opening import ModelOptions, check_words, open_forecast, open_model, open_text
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import UsageError
 from harness.images import in_words
@@ -180,6 +180,7 @@ def _learner(job: Job, spec: str, drawn: Sampling) -> Policy:
             f"'{spec}' cannot learn; text:PATH, text:smollm2, text:tiny, vision:PATH, vision:tiny, "
             "forecast:PATH, forecast:tiny and forecast:grid-tiny can"
         )
+    check_words(job.task, spec)
     dtype = job.options.dtype
     if dtype == "auto":
         dtype = best_dtype(device_name(job.options.device))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UnknownName, need
+from harness.errors import UnknownName, UsageError, need
 from harness.models import Chance, Gold, Model, Sampling
 from harness.types import Split, Task
 
@@ -20,6 +20,10 @@ FAMILIES: Mapping[str, str] = {
     "gold": "what the task says is right",
     "chance": "answers to other questions",
 }
+
+
+WORDS = ("text", "vision", "served")
+"""Families that answer in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ def open_model(
         return Chance(task, split, sampling)
     if family == "replay":
         return _replay(rest, options)
+    check_words(task, spec)
     if family == "served":
         return _served(rest, sampling, options)
     if family in ("text", "vision") and rest:
@@ -120,3 +125,15 @@ def _replay(rest: str, options: ModelOptions) -> Model:
 
     path = Path(rest)
     return Replay(path if path.exists() else find_run(rest, options.output).path)
+
+
+def check_words(task: Task, spec: str) -> None:
+    """UsageError where a model that answers in words is asked for rankings."""
+    if spec.partition(":")[0] in WORDS and task.settings.get("answers") == "rankings":
+        from harness import registry
+
+        rank = ", ".join(sorted(registry.task_models(task.name)))
+        raise UsageError(
+            f"{spec} answers in words and {task.name} asks for rankings of passages: choose one "
+            f"that ranks ({rank}), or ask it for answers over what they retrieve, as in ragqa/wiki"
+        )

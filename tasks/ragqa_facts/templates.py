@@ -6,7 +6,9 @@ template stands in both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from harness import Split
 
@@ -189,3 +191,15 @@ MINIATURE: tuple[str, ...] = (
 def phrasings(templates: tuple[str, ...], split: Split) -> tuple[str, ...]:
     """The six templates of a split: train and dev have the first half, test the second."""
     return templates[SIZE:] if split == "test" else templates[:SIZE]
+
+
+def trained(question: str) -> bool:
+    """Whether a template that training may see asks in the words of this question."""
+    return _trained().fullmatch(question) is not None
+
+
+@lru_cache(maxsize=1)
+def _trained() -> re.Pattern[str]:
+    seen = {template for each in TEMPLATES.values() for template in phrasings(each, "train")}
+    written = (".+".join(map(re.escape, template.split("{s}"))) for template in sorted(seen))
+    return re.compile("|".join(written), re.IGNORECASE)

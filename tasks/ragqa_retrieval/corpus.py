@@ -22,6 +22,8 @@ class Passage:
     id: str
     title: str
     text: str
+    parent: str = ""
+    """Id of the passage of which this is a window; empty: of none."""
 
     @property
     def whole(self) -> str:
@@ -122,7 +124,7 @@ def chunked(passages: Iterable[Passage], words: int = 100, overlap: int = 20) ->
         starts = range(0, len(found) - overlap, words - overlap)
         for number, start in enumerate(starts):
             window = " ".join(found[start : start + words])
-            yield Passage(f"{passage.id}#{number}", passage.title, window)
+            yield Passage(f"{passage.id}#{number}", passage.title, window, passage.id)
 
 
 def best(scores: NDArray[np.float32], rank: NDArray[np.int64], k: int) -> NDArray[np.int64]:

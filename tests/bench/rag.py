@@ -307,10 +307,19 @@ ABOUT = """# {title}
 Made by `tests/bench/rag.py {part}`: {task} on {model}, {steps} steps of `{sampler}`, learning rate
 {lr:g}, KL weight {beta:g}, {limit} test questions in sets of six phrasings, asked greedily. `grpo`
 is paid 1 for a right answer, `ps_grpo` besides `{weight}` for an answer that agrees with those to
-the other phrasings (all of them, by token F1). Test phrasings and test subjects are in no training.
+the other phrasings (all of them, by token F1). {apart}
 Intervals and p (sign flips) are over sets; values of several starts or seeds are averaged first.
 {settled}
 """
+APART = {
+    "tiny": "No test phrasing and no test name is in training, nor in a line that is shown there.",
+    "real": "No test phrasing and no question about a test subject\n"
+    "is trained on; no article of one is shown there, and its notices, which hold no fact, in 15 "
+    "of 2,550 prompts.",
+    "easy": "No test phrasing and no question about a test subject\n"
+    "is trained on; articles of two stand among the passages of 2 of the 2,550 training prompts.",
+}
+"""What of the test split training may see."""
 TITLES = {
     "tiny": "Trained to agree: five small starts",
     "real": "Trained to agree: a 135M model, passages that differ",
@@ -332,7 +341,8 @@ def section(part: str, trials: list[Trial], output: Path) -> tuple[str, bool]:
     told = demands(found)
     one = trials[0]
     model = "five text:tiny" if part == "tiny" else f"{one.model} with two seeds"
-    told_of = {"title": TITLES[part], "part": part, "model": model, "settled": SETTLED[part]}
+    told_of = {"title": TITLES[part], "part": part, "model": model, "settled": SETTLED[part],
+               "apart": APART[part]}  # fmt: skip
     lines = [
         ABOUT.format(**{**asdict(one), **told_of}),
         *(f"- {what}: {'yes' if met else 'NO'}" for what, met in told),

@@ -11,11 +11,11 @@ import pytest
 
 from harness import Completion, Example, Prompt, Rollout, Task, registry
 from harness.data import FOLDER
-from harness.errors import DataError, UnknownName, UsageError
-from harness.models import Gold, Sampling
+from harness.errors import DataError, SplitError, UnknownName, UsageError
+from harness.hygiene import check_trainable
+from harness.models import Gold
 from harness.play import first, play
 from tasks import _ragqa_answers as answers
-from tasks import _ragqa_search as search
 from tasks import _ragqa_sets as sets
 from tasks.ragqa_facts import miniature, world
 from tasks.ragqa_facts.templates import MINIATURE, SIZE, TEMPLATES, phrasings
@@ -70,7 +70,18 @@ def judged(text: Any, *names: str) -> Mapping[str, float]:
         ("Shawn Levy", "Shawn Levy"),
         ("It was\nShawn Levy", None),
         ("<answer></answer>", None),
-        ("<answer>the</answer>", None),
+        ("<answer>the</answer>", "the"),
+        ("<answer>A+</answer>", "A+"),
+        ("---", "---"),
+        ("Answer is: Shawn Levy", "Shawn Levy"),
+        ("Answer:", None),
+        ("Answers in Genesis", "Answers in Genesis"),
+        ("Answering machine", "Answering machine"),
+        ("The Answer", "The Answer"),
+        ("Tomb of the Unknown Soldier", "Tomb of the Unknown Soldier"),
+        ("unknown origin", "unknown origin"),
+        ("The answer is not known", answers.REFUSAL),
+        ("No information about the director is available", answers.REFUSAL),
         ("<answer>Shawn", None),
         ("", None),
         (None, None),
@@ -93,6 +104,34 @@ def test_any_alias_is_right_after_normalization():
     assert wrong["f1"] == pytest.approx(2 / 3)
     assert wrong["found"] == 1
     assert judged("I don't know", "know")["f1"] == 0
+
+
+@pytest.mark.parametrize("name", ["A+", "A", "---", "The The", "Unknown", "I Can't Tell You Why"])
+def test_an_alias_is_right_whatever_it_looks_like(name: str):
+    for text in (f"<answer>{name}</answer>", name, f"Answer: {name.upper()}"):
+        found = judged(text, "x", name)
+        assert (found["correct"], found["f1"], found["refused"]) == (1, 1, 0), text
+    assert judged("<answer>+</answer>", name)["f1"] == 0
+
+
+def needed(*gold: str) -> Example:
+    return Example("s/0", {"question": "?", "passages": ["p", "q"]}, {**GOLD, "gold": gold})
+
+
+GOLD = {"answers": ["a"]}
+
+
+def test_found_is_all_that_is_needed_and_its_share_is_told_where_that_is_several():
+    def found(*gold: str) -> tuple[float | None, float | None]:
+        scores = answers.verify(needed(*gold), Completion("a")).scores
+        return scores.get("found"), scores.get("found_share")
+
+    assert found("p", "q") == (1, 1)
+    assert found("p", "x") == (0, 0.5)
+    assert found("x", "y", "p", "z") == (0, 0.25)
+    assert found("p") == (1, None)
+    assert found("x") == (0, None)
+    assert found() == (None, None), "asked without passages"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +288,23 @@ def test_subjects_of_the_splits_differ():
     assert {miniature.split_of(name) for name, _ in miniature.counts()} == {"train", "dev", "test"}
 
 
+@pytest.mark.parametrize(
+    ("name", "count"), [("k=1", 0), ("k=2", 2), ("k=3", 364)], ids=["one", "two", "three"]
+)
+def test_articles_of_test_subjects_in_training_prompts_are_as_the_card_says(name: str, count: int):
+    """Frozen, as trained records rest on these prompts; the card and the pages tell the numbers."""
+    split = {subject.id: subject.split for subject in world.subjects()}
+    task = registry.task(f"ragqa/paraphrase+{name}")
+    shown = [{split.get(id) for id in e.inputs["passages"]} for e in task.examples("train")]
+    assert (len(shown), sum("test" in each for each in shown)) == (2550, count)
+
+
+def test_no_line_of_a_test_name_is_shown_in_training():
+    task = registry.task("ragqa/miniature")
+    shown = {id.partition("/")[0] for e in task.examples("train") for id in e.inputs["passages"]}
+    assert not [name for name in shown if miniature.split_of(name) == "test"]
+
+
 def test_retrieval_hangs_on_the_wording_and_still_finds_most():
     task = registry.task("ragqa/paraphrase")
     rollouts = played(task, Gold(task), 600)
@@ -258,43 +314,13 @@ def test_retrieval_hangs_on_the_wording_and_still_finds_most():
     assert 0.3 < sum(alike) / len(alike) < 0.95
 
 
-# ---- rankings
-
-
-def test_ranking_metrics_by_hand():
-    example = Example("s/0", {"question": "?"}, {"gold": ["b", "c", "e", "zz"]}, {"set": "s"})
-    found = search.verify(example, Completion(list("abcde"))).scores
-    assert found["recall@5"] == pytest.approx(0.75)
-    assert found["recall@1"] == 0
-    assert found["reciprocal_rank"] == pytest.approx(0.5)
-    assert found["ndcg@10"] == pytest.approx(0.592512, abs=1e-6)
-
-
-@pytest.mark.parametrize("output", [None, "a", [], [None, 3], {"a": 1}, [["b"]], 7])
-def test_what_is_no_ranking_is_worth_nothing(output: Any):
-    example = Example("s/0", {"question": "?"}, {"gold": ["b"]}, {"set": "s"})
-    found = search.verify(example, Completion(output))
-    assert found.reason == "no_answer"
-    assert set(found.scores.values()) == {0.0}
-
-
-def test_an_id_that_is_named_twice_counts_once():
-    example = Example("s/0", {"question": "?"}, {"gold": ["b"]}, {"set": "s"})
-    found = search.verify(example, Completion(["a", "a", "a", "b"])).scores
-    assert found["reciprocal_rank"] == 0.5
-    assert found["recall@2"] == 1
-
-
-def test_retrievers_are_models_of_rankings_alone():
-    task = registry.task("ragqa/lookup")
-    model = registry.task_models("ragqa/lookup")["bm25-fixed"](task, "test", Sampling())
-    rollouts = played(task, model, 60)
-    assert sum(r.verdict.scores["recall@10"] for r in rollouts) / len(rollouts) > 0.9
-    assert model.describe()["corpus"] == sets.encyclopedia().digest
-    with pytest.raises(UsageError, match=r"\+retriever=bm25"):
-        registry.task_models("ragqa/lookup")["bm25-fixed"](
-            registry.task("ragqa/paraphrase"), "test", Sampling()
-        )
+def test_nothing_is_trained_at_the_level_of_attribution():
+    task = registry.task("ragqa/paraphrase+level=attribution")
+    with pytest.raises(SplitError, match="scored only"):
+        check_trainable(task)
+    assert not task.examples("train")
+    assert task.examples("dev")
+    assert task.examples("test")
 
 
 # ---- bad input
@@ -311,6 +337,10 @@ def test_retrievers_are_models_of_rankings_alone():
         ("ragqa/paraphrase+level=attribution+cosine=minilm", UsageError, "attribution"),
         ("ragqa/retrieval+questions=nq", UnknownName, "nq"),
         ("ragqa/paraphrases", UnknownName, "Did you mean"),
+        ("ragqa/miniature+shots=2", UsageError, "worked answers have no place"),
+        ("ragqa/open+questions=triviaqa+k=5", UsageError, "k=5 would change nothing"),
+        ("ragqa/open+questions=popqa+retriever=hybrid", UsageError, "without passages"),
+        ("ragqa/open+questions=nq_open+level=attribution", UsageError, "without passages"),
     ],
 )
 def test_settings_that_make_no_sense_are_told(name: str, error: type[Exception], match: str):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from harness import Completion, Prompt, Rollout, registry
 from harness.play import first, play
+from harness.types import SPLITS
 from tasks import recommend
 
 TASK = registry.task("recommend/phrasing")
@@ -27,7 +28,7 @@ def compared(*texts: str) -> list[Mapping[str, float]]:
     class Says:
         name, independent = "says", True
 
-        def answer(self, prompts: list[Prompt]):
+        def answer(self, prompts: Sequence[Prompt]):
             for number, prompt in enumerate(prompts):
                 yield number, Completion(told[prompt.example.id], steps=1)
 
@@ -89,5 +90,12 @@ def test_templates_of_training_and_test_are_disjoint():
     train, test = recommend.TEMPLATES[:6], recommend.TEMPLATES[6:]
     assert len(test) == recommend.SIZE
     assert not set(train) & set(test)
-    asked = {s: {TASK.set(e) for e in TASK.examples(s)} for s in ("train", "dev", "test")}
-    assert not {n.split("/")[2] for n in asked["train"]} & {n.split("/")[2] for n in asked["test"]}
+
+
+def test_a_wish_is_in_one_split_with_all_its_shelves():
+    wanted = {
+        split: {recommend.articles()[e.target[0]] for e in TASK.examples(split)} for split in SPLITS
+    }
+    assert sum(map(len, wanted.values())) == len(recommend.KINDS) * len(recommend.PURPOSES)
+    assert len(set.union(*wanted.values())) == sum(map(len, wanted.values()))
+    assert all(wanted.values())
