@@ -20,6 +20,7 @@ from harness.codec import decode, encode, plain
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import HarnessError
 from harness.hostile import WORDS, TooLongError, hostile, patience, verdict_on
+from harness.judging import all_judged
 from harness.models import Gold, Model
 from harness.play import play, rows, unsound
 from harness.registry import Card
@@ -380,7 +381,8 @@ def _played(task: Task, examples: Sequence[Example], model: Model, subject: Subj
     if task.compare is not None:  # sets are compared whole
         sets = {task.set(example) for example in examples}
         whole = [e for found in subject.splits.values() for e in found if task.set(e) in sets]
-    return list(play(task, [task.prompt(example) for example in whole], _Anyone(model)))
+    found = list(play(task, [task.prompt(example) for example in whole], _Anyone(model)))
+    return found if task.judging is None else all_judged(task, found, model)
 
 
 def _rows(rollouts: Sequence[Rollout]) -> list[Row]:

@@ -91,9 +91,12 @@ class Rows:
 
     def _turns(self, turns: Sequence[Mapping[str, Any]], longest: int) -> list[dict[str, Any]]:
         shown: list[dict[str, Any]] = []
-        before = 0
+        earlier: list[Any] = []
         for turn in turns:
             messages: list[Any] = turn["messages"]
+            follows = earlier and messages[: len(earlier)] == earlier
+            before = len(earlier) + 1 if follows else 0  # what follows begins with a completion
+            earlier = messages
             reasoning = turn["trace"].get("reasoning")
             shown.append(
                 {
@@ -107,7 +110,6 @@ class Rows:
                     **self._tokens_of(turn),
                 }
             )
-            before = len(messages) + 1  # what follows begins with this completion
         return shown
 
     def _prompt(self, messages: Sequence[Any], hints: Sequence[str]) -> int:

@@ -14,6 +14,9 @@ Scores   correct: the answer is an alias, after SQuAD's normalization. f1: token
          phrasing is right. retrieved_alike: mean Jaccard of the passages with those of the other
          phrasings. found: the right passage is shown. refused: the reply declines; all refusals are
          one answer. tagged: the answer stands in <answer> tags. All in [0, 1].
+         With a judge: judged_alike, share of the answers to other phrasings that it takes for the
+         same; unreadable, unjudged: those of which it said neither yes nor no, or nothing, and
+         which count as unlike.
          Rankings: recall@k (share of the right passages among the first k), jaccard@k, all_found@k
          (all phrasings find the passage), ndcg@10, reciprocal_rank.
 Metric   all_correct comes first, since a constant answer agrees with itself; then accuracy, and
@@ -29,6 +32,8 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
          k          passages in a prompt
          shots      0 to 2 worked answers before the question, as turns
          cosine     minilm also compares answers by the cosine of their vectors
+         judge      pairs: the model of the role `judge` is asked whether two answers say the same
+                    (`--role judge=MODEL`; see Scores). Greedy, once a pair, and kept in the cache
          questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
                     and without passages triviaqa, popqa, nq_open
          phrasings  of open: noise (casing, slips, politeness), or model: `rag/phrasings_SET.jsonl`
@@ -51,6 +56,7 @@ from harness import Task
 from harness.errors import UnknownName
 from tasks import _ragqa_members as members
 from tasks import _ragqa_search as search
+from tasks._ragqa_judge import with_judge
 from tasks._settings import named, parted, settled
 
 Maker = Callable[[str, Mapping[str, str]], Task]
@@ -73,7 +79,7 @@ def open_member(name: str) -> Task:
         raise UnknownName(f"ragqa/{member}", "tasks", [f"ragqa/{each}" for each in MEMBERS])
     make, defaults = MEMBERS[member]
     settings = settled(f"ragqa/{member}", given, defaults)
-    return make(f"ragqa/{named(member, settings, defaults)}", settings)
+    return with_judge(make(f"ragqa/{named(member, settings, defaults)}", settings), settings)
 
 
 TASKS: list[Any] = [open_member(name) for name in MEMBERS]
