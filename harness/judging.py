@@ -7,7 +7,7 @@ role, next to those that it is about, so that the scores follow from the run's f
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.codec import clean
@@ -90,9 +90,14 @@ class Judge:
 
 
 def all_judged(
-    task: Task, outcomes: Sequence[Rollout | Fault], model: Model
+    task: Task, outcomes: Iterable[Rollout | Fault], model: Model
 ) -> list[Rollout | Fault]:
-    """Whole sets with the scores that a model's judgement gives them; faults as they are."""
+    """Whole sets with the scores that a model's judgement gives them; faults as they are.
+
+    Of a task without a judge all are as they are.
+    """
+    if task.judging is None:
+        return list(outcomes)
     sets: dict[str, list[Rollout]] = defaultdict(list)
     found: list[Rollout | Fault] = []
     for each in outcomes:
@@ -113,4 +118,5 @@ def _ordered(members: Sequence[Rollout]) -> list[Rollout]:
 def _bare(completion: Completion) -> Completion:
     """What counts of a reply: the same whether it was just said or is remembered."""
     output = clean(completion.output) if isinstance(completion.output, str) else None
-    return Completion(output, completion.stopped, completion.steps, note=clean(completion.note))
+    note = clean(completion.note) if completion.stopped == "failed" else ""
+    return Completion(output, completion.stopped, completion.steps, note=note)

@@ -94,9 +94,8 @@ class Rows:
         earlier: list[Any] = []
         for turn in turns:
             messages: list[Any] = turn["messages"]
-            follows = earlier and messages[: len(earlier)] == earlier
-            before = len(earlier) + 1 if follows else 0  # what follows begins with a completion
-            earlier = messages
+            goes_on = earlier and messages[: len(earlier)] == earlier
+            before, earlier = (len(earlier) + 1 if goes_on else 0), messages  # a reply lies between
             reasoning = turn["trace"].get("reasoning")
             shown.append(
                 {

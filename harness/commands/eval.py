@@ -153,8 +153,6 @@ def present(outcome: object) -> None:
     if costs:
         print(f"costs: {', '.join(f'{name} {count}' for name, count in costs.items())}")
     for role, spent in outcome.report.get("roles", {}).items():
-        if spent:
-            counts = ", ".join(f"{name} {count}" for name, count in spent.items() if count)
-            print(f"{role}: {counts}")
+        print(f"{role}: {', '.join(f'{name} {count}' for name, count in spent.items() if count)}")
     print(f"everything is in {outcome.folder.path}; look at it with")
     print(f"  harness view {outcome.folder.path}")

@@ -303,7 +303,8 @@ def make_records(
 
 def _costs(models: Mapping[str, Model]) -> dict[str, Any]:
     return {
-        name: model.costs if isinstance(model, Costly) else {} for name, model in models.items()
+        role: {"model": model.name, **(model.costs if isinstance(model, Costly) else {})}
+        for role, model in models.items()
     }
 
 
