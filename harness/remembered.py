@@ -3,6 +3,8 @@
 A file an answer, `KEY[:2]/KEY.json`, under the digest of who was asked (name and all that the model
 says of itself: weights, engine, sampling) and of what was asked. Files are written whole; one that
 cannot be read is asked for again. Answers that failed are not kept.
+
+A server that exchanges what stands behind a name does not say so: remove the folder then.
 """
 
 from __future__ import annotations

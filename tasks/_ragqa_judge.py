@@ -1,12 +1,14 @@
 """Answers of a set in pairs, put to a model: do both say the same thing in answer to the question?
 
-The setting `judge` is `none` (nobody is asked) or `pairs`. Every two different answers to different
-phrasings are put once, in alphabetical order: so the order says nothing of which phrasing had
-which answer, and the same two answers are one question however they came about. A judge that
-favors a place does so in all pairs alike; asking both ways would cost twice as much, and its
-judges would still not know more. Answers that are equal after normalization are alike without
-asking. So are two refusals; a refusal and an answer are not, and neither is a missing answer like
-anything. Whether the answers are right is not told and does not count.
+The setting `judge` is `none` (nobody is asked) or `pairs`. Two different answers to different
+phrasings are put once, in alphabetical order: so the order does not tell which phrasing had which
+answer, and the same two are the same question however they came about. A judge that favors a place
+favors it in all pairs alike; to ask both ways would cost twice as much and make a judge that
+contradicts itself no better. The question shown is the set's first phrasing.
+
+Answers that are equal after normalization are alike without asking, and so are two refusals. A
+refusal and an answer are not, and a missing answer is like nothing. Whether answers are right is
+not told and does not count: the judge sees no target.
 """
 
 from __future__ import annotations

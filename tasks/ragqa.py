@@ -26,6 +26,8 @@ Paper    arXiv:2510.04392.
 Limits   Agreement of a set of one is 0. Equal scores of BM25 are decided by the passage's id; the
          model `bm25` of ragqa/retrieval leaves them to bm25s, since the published baselines did
          (its selection may differ between processors), and `bm25-fixed` does not.
+         A judge is as good as its model (a small one says yes to nearly all), sees what answers say
+         to it, and has 16 tokens: one that thinks first is to be opened with --no-thinking.
 Settings level      end_to_end; generator: all phrasings get the passages of the first one;
                     attribution: both, in two turns that do not know of each other
          retriever  bm25, bm25-library, minilm, hybrid (reciprocal rank fusion)

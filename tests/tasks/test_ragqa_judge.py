@@ -22,7 +22,7 @@ from results.run import RunFolder
 from tasks import _ragqa_judge as judging
 from tasks._ragqa_answers import REFUSAL
 from tests.command_line import command
-from tests.harness.endpoint_server import answer, serving
+from tests.harness.endpoint_server import answer, error, serving
 
 pytest.importorskip("bm25s")
 pytest.importorskip("ir_measures")
@@ -399,7 +399,7 @@ def test_a_real_model_judges_and_its_run_judges_again(
     assert command("verify", "-o", tmp_path).code == 0
 
 
-def test_a_server_judges_and_one_that_is_not_there_stops_the_run(
+def test_a_server_judges_and_one_that_bars_the_request_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -413,9 +413,10 @@ def test_a_server_judges_and_one_that_is_not_there_stops_the_run(
         assert told["judged_alike"]["settings"]["judge_model"] == "served:x"
         assert {asked["temperature"] for asked in wire.asked} == {0}
         assert {asked["max_tokens"] for asked in wire.asked} == {16}
-    gone = evaluate_command(tmp_path / "b", "--role", "judge=served:x@http://127.0.0.1:9/v1")
-    assert gone.code == 8
-    assert "All answers are kept" in gone.err
+        wire.always = error(401, "no such key")
+        barred = evaluate_command(tmp_path / "b", "--role", f"judge=served:y@{wire.url}")
+        assert barred.code == 8
+        assert "All answers are kept" in barred.err
 
 
 @pytest.mark.parametrize(
@@ -443,6 +444,7 @@ def test_roles_are_right_before_any_model_is_opened(
     assert why in said.err
 
 
+@pytest.mark.slow
 def test_training_refuses_a_judge_and_a_role_that_nobody_asks(tmp_path: Path):
     words = ("--recipe", "grpo", "--model", "text:no/such-model", "-o", tmp_path, "--role")
     judged = command("train", MINIATURE, *words, "judge=gold")
