@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +64,7 @@ def compared(sides: Sequence[Side], show: int) -> dict[str, Any]:
         discordant = [
             id
             for ids in (paired.a_better, paired.b_better)
-            for id in sorted(ids, key=lambda id: (-gaps[id], id))[:show]
+            for id in _widest(ids, gaps, a.clusters or {})[:show]
         ]
         pairs.append(
             {
@@ -72,6 +73,7 @@ def compared(sides: Sequence[Side], show: int) -> dict[str, Any]:
                 "mean_a": sum(left.values()) / len(left),
                 "mean_b": sum(right.values()) / len(right),
                 "n": paired.n,
+                "clusters": paired.clusters,
                 "n_a": len(a.values),
                 "n_b": len(b.values),
                 "difference": paired.difference,
@@ -97,6 +99,16 @@ def compared(sides: Sequence[Side], show: int) -> dict[str, Any]:
         "better": record.better,
         "pairs": pairs,
     }
+
+
+def _widest(
+    ids: Sequence[str], gaps: Mapping[str, float], clusters: Mapping[str, str]
+) -> list[str]:
+    """One example of each cluster, where the two differ most; the widest gaps first."""
+    found: dict[str, str] = {}
+    for id in sorted(ids, key=lambda id: (-gaps[id], id)):
+        found.setdefault(clusters.get(id, id), id)
+    return list(found.values())
 
 
 def _examples(a: Side, b: Side, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -145,7 +157,7 @@ def _present(result: dict[str, Any]) -> None:
                 _p(pair["p"]),
                 *([_p(pair["p_holm"])] if holm else []),
                 f"{pair['a_higher']} / {pair['b_higher']}",
-                f"{pair['n']}",
+                _count(pair),
             ]
         )
     title = f"{result['task']} v{result['version']}, {result['split']}: {result['metric']}"
@@ -173,8 +185,22 @@ def sentence(pair: dict[str, Any], better: str) -> str:
             return f"{lower} is better than {higher}{on} ({sharp})"
         word = "better" if better == "higher" else "higher"
         return f"{higher} is {word} than {lower}{on} ({sharp})"
-    more = f"; about {pair['needed']:,} more examples would do it" if pair["needed"] else ""
+    more = ""
+    if pair["needed"]:
+        more = f"; about {pair['needed']:,} more examples{_sets(pair)} would do it"
     return f"{a} and {b} are not told apart{on} ({sharp}{more})"
+
+
+def _count(pair: dict[str, Any]) -> str:
+    """Examples, and the sets that they stand in where these are what was compared."""
+    alone = pair["clusters"] == pair["n"]
+    return f"{pair['n']}" if alone else f"{pair['n']} in {pair['clusters']} sets"
+
+
+def _sets(pair: dict[str, Any]) -> str:
+    if pair["clusters"] == pair["n"]:
+        return ""
+    return f" ({math.ceil(pair['needed'] * pair['clusters'] / pair['n']):,} sets)"
 
 
 def _print_example(pair: dict[str, Any], example: dict[str, Any]) -> None:

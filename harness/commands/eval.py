@@ -144,7 +144,7 @@ def present(outcome: object) -> None:
         )
         shares = ", ".join(f"{name} {share:.1%}" for name, share in record.reasons.items())
         print(f"verdicts: {shares}")
-    failures = {r.example.id: r for r in outcome.rollouts if r.verdict.reason != "ok"}
+    failures = {r.set or r.example.id: r for r in outcome.rollouts if r.verdict.reason != "ok"}
     for rollout in list(failures.values())[:3]:
         said = " ".join(str(rollout.completion.output).split())[-160:]
         print(f"  {rollout.verdict.reason:<10} {rollout.example.id}: {rollout.verdict.note}")

@@ -54,6 +54,16 @@ def test_runs_are_paired_example_by_example_with_what_they_answered(place: Path)
     assert first["prompt"]
 
 
+def test_sets_are_what_is_counted_and_shown(tmp_path: Path):
+    for model in ("bm25", "chance"):
+        harness(["eval", "ragqa/lookup", "--model", model, "--limit", "60", "--json"], tmp_path)
+    found = compare_runs(tmp_path, *(run_of(tmp_path / "results", m) for m in ("bm25", "chance")))
+    (pair,) = found["pairs"]
+    assert (pair["n"], pair["clusters"]) == (60, 10)
+    shown = [example["id"].rsplit("/", 1)[0] for example in pair["examples"]]
+    assert len(shown) == len({*shown}) == 3
+
+
 def test_turned_round_the_difference_is_its_negative(place: Path):
     gold, chance = (run_of(place / "results", name) for name in ("gold", "chance"))
     (one,), (two,) = (compare_runs(place, *n)["pairs"] for n in ((gold, chance), (chance, gold)))

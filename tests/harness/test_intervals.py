@@ -136,6 +136,22 @@ def test_every_world_of_a_block_gets_its_own_limits():
         assert (float(one[0]), float(one[1])) == pytest.approx((low[world], high[world]))
 
 
+@pytest.mark.parametrize("wrong", [[0], [0, 1], range(6), [0, 6, 12], [0, 1, 2, 6, 7, 13]], ids=str)
+def test_limits_are_never_wider_than_those_of_clusters_that_are_right_as_a_whole(wrong):
+    from scipy.stats import binomtest
+
+    values, labels = np.ones(300), np.repeat(np.arange(50), 6).astype(str)
+    values[list(wrong)] = 0.0
+    whole = int(values.reshape(50, 6).all(axis=1).sum())
+    exact = binomtest(whole, 50).proportion_ci(0.95, method="exact")
+    found, mirrored = interval(values, labels), interval(1 - values, labels)
+    assert found.low >= exact.low - 1e-12
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
+    shares = np.ones(50)
+    shares[0] = 1 - len(wrong) / 300
+    assert interval(shares).low >= binomtest(49, 50).proportion_ci(0.95, method="exact").low - 1e-12
+
+
 def _parts(pairs):
     return [[Verdict({"right": float(a), "parts": float(b)})] for a, b in pairs]
 
