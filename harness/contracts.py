@@ -20,6 +20,7 @@ from harness.codec import decode, encode, plain
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import HarnessError
 from harness.hostile import WORDS, TooLongError, hostile, patience, verdict_on
+from harness.judging import all_judged
 from harness.models import Gold, Model
 from harness.play import play, rows, unsound
 from harness.registry import Card
@@ -296,7 +297,7 @@ def rollouts_come_back_from_json(subject: Subject) -> Iterator[str | Remark]:
         back = decode(stored, rollout.example)
         if digest(encode(back)) != digest(encode(rollout)):
             yield f"the rollout of {rollout.example.id} is not the same after JSON"
-        elif subject.task.dialogue is None and subject.task.compare is None:
+        elif not (subject.task.dialogue or subject.task.compare or subject.task.judging):
             verdict = subject.task.verify(rollout.example, back.completion)
             if digest(verdict) != digest(rollout.verdict):
                 yield f"the stored output of {rollout.example.id} is judged otherwise"
@@ -376,11 +377,10 @@ class _Anyone(Mapping[str, Model]):
 
 
 def _played(task: Task, examples: Sequence[Example], model: Model, subject: Subject) -> list[Any]:
-    whole = examples
-    if task.compare is not None:  # sets are compared whole
-        sets = {task.set(example) for example in examples}
-        whole = [e for found in subject.splits.values() for e in found if task.set(e) in sets]
-    return list(play(task, [task.prompt(example) for example in whole], _Anyone(model)))
+    sets = {task.set(example) for example in examples}
+    mates = [e for found in subject.splits.values() for e in found if task.set(e) in sets]
+    whole = examples if task.compare is None else mates  # sets are compared whole
+    return all_judged(task, play(task, list(map(task.prompt, whole)), _Anyone(model)), model)
 
 
 def _rows(rollouts: Sequence[Rollout]) -> list[Row]:

@@ -216,6 +216,23 @@ class Metric:
 Dialogue = Generator[Prompt, Completion, Verdict]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """What another model is asked about the answers of a set once all are in, and what follows.
+
+    Both functions are pure and get the rollouts of one whole set, by example and attempt. What the
+    model said is stored with the run, so the scores can be derived again without it.
+    """
+
+    role: str = "judge"
+    """Who is asked; greedily."""
+    prompts: Callable[[Sequence[Rollout]], Sequence[Prompt]]
+    """Each about one of these rollouts: it bears its example and attempt. No two are the same."""
+    scores: Callable[[Sequence[Rollout], Mapping[str, Completion]], Sequence[Mapping[str, float]]]
+    """Added to each rollout's own; what was said comes by the digest of its prompt."""
+    max_tokens: int = 16
+
+
 def by_id(example: Example) -> str:
     """The default group and cluster: every example stands for itself."""
     return example.id
@@ -247,6 +264,10 @@ class Task:
     """Many turns: yields prompts, receives completions, returns the verdict."""
     compare: Callable[[Sequence[Rollout]], Sequence[Mapping[str, float]]] | None = None
     """Scores that need the whole set, added to each rollout's own."""
+    judging: Judging | None = None
+    """Scores of whole sets that a further model decides. For evaluation: training refuses it."""
+    roles: tuple[str, ...] = ()
+    """Whom its dialogue asks besides the solver; `--role` names a model for each."""
     set: Callable[[Example], str] = by_id
     """Which examples are one set: asked in the same step and block, compared with each other, and
     never cut by a limit. By default every example is a set of its own."""
@@ -273,6 +294,11 @@ class Task:
     def but(self, **changes: Any) -> Task:
         """The same task with some fields replaced."""
         return replace(self, **changes)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """All roles besides the solver: of the dialogue, and of who judges."""
+        return (*self.roles, *([self.judging.role] if self.judging else []))
 
     @property
     def family(self) -> str:

@@ -91,9 +91,11 @@ class Rows:
 
     def _turns(self, turns: Sequence[Mapping[str, Any]], longest: int) -> list[dict[str, Any]]:
         shown: list[dict[str, Any]] = []
-        before = 0
+        earlier: list[Any] = []
         for turn in turns:
             messages: list[Any] = turn["messages"]
+            goes_on = earlier and messages[: len(earlier)] == earlier
+            before, earlier = (len(earlier) + 1 if goes_on else 0), messages  # a reply lies between
             reasoning = turn["trace"].get("reasoning")
             shown.append(
                 {
@@ -107,7 +109,6 @@ class Rows:
                     **self._tokens_of(turn),
                 }
             )
-            before = len(messages) + 1  # what follows begins with this completion
         return shown
 
     def _prompt(self, messages: Sequence[Any], hints: Sequence[str]) -> int:

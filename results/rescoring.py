@@ -19,6 +19,7 @@ import numpy as np
 from harness.codec import decode, plain
 from harness.digests import digest, prompt_digest
 from harness.errors import DataError, JudgeUnavailable
+from harness.judging import judged as heard
 from harness.play import with_peers
 from harness.types import SPLITS, Completion, Example, Rollout, Split, Task, Verdict
 
@@ -102,7 +103,13 @@ def rescore(
     again: list[Rollout] = []
     keys: list[Key] = []
     for attempt, rollout in _with_scores_of_sets(task, attempts):
-        line = attempt.lines[rollout.role]
+        if isinstance(rollout, str):
+            verdicts.note(f"{_place(attempt.key)}: {rollout}")
+            continue
+        line = attempt.lines.get(rollout.role)
+        if line is None:
+            verdicts.note(f"{_place(attempt.key)}: nothing is stored of the {rollout.role}")
+            continue
         again.append(rollout)
         keys.append(attempt.key)
         verdicts.note(_verdict_complaint(attempt.key, line["verdict"], rollout.verdict))
@@ -173,7 +180,9 @@ def _replayed(task: Task, attempt: _Attempt, rollout: Rollout) -> Verdict | str:
     """The verdict of a dialogue that hears the stored completions again, role by role."""
     assert task.dialogue is not None
     left: dict[str, list[Completion]] = {
-        role: [said for _, said in told.turns] for role, told in attempt.stored.items()
+        role: [said for _, said in told.turns]
+        for role, told in attempt.stored.items()
+        if task.judging is None or role != task.judging.role
     }
     dialogue = task.dialogue(rollout.prompt)
     try:
@@ -189,25 +198,54 @@ def _replayed(task: Task, attempt: _Attempt, rollout: Rollout) -> Verdict | str:
 
 def _with_scores_of_sets(
     task: Task, attempts: Sequence[_Attempt]
-) -> Iterator[tuple[_Attempt, Rollout]]:
-    """Every stored rollout with its new verdict; where the task compares, with its peers'."""
+) -> Iterator[tuple[_Attempt, Rollout | str]]:
+    """Every stored rollout with its new verdict; where the task compares, with its peers'.
+
+    Or why an attempt has none: what a judge said of its set is not what the task asks.
+    """
+    judge = task.judging.role if task.judging else None
     judged = [
         (attempt, replace(rollout, verdict=attempt.verdict))
         for attempt in attempts
         if attempt.verdict is not None
         for rollout in attempt.stored.values()
+        if rollout.role != judge
     ]
-    if task.compare is None:
+    if task.compare is None and judge is None:
         yield from judged
         return
     sets: dict[tuple[Any, ...], list[tuple[_Attempt, Rollout]]] = defaultdict(list)
     for attempt, rollout in judged:
         phase, step, split, *_ = attempt.key
         sets[phase, step, split, task.set(rollout.example), rollout.role].append((attempt, rollout))
-    for members in sets.values():
+    for (*_, role), members in sets.items():
         owner = {(r.example.id, r.attempt): attempt for attempt, r in members}
-        for rollout in with_peers(task, [r for _, r in members]):
+        found = [r for _, r in members]
+        if task.compare is not None:
+            found = with_peers(task, found)
+        if judge is not None and role == "solver":
+            try:
+                found = _heard(task, found, [each.stored.get(judge) for each in owner.values()])
+            except DataError as error:
+                yield from ((attempt, str(error)) for attempt in owner.values())
+                continue
+        for rollout in found:
             yield owner[rollout.example.id, rollout.attempt], rollout
+
+
+def _heard(
+    task: Task, members: Sequence[Rollout], stored: Sequence[Rollout | None]
+) -> list[Rollout]:
+    """The rollouts of a set with the scores that follow from what a judge is stored to have said.
+
+    DataError where that is not what the task asks.
+    """
+    said = [turn for each in stored if each is not None for turn in each.turns]
+    found = heard(task, members, {prompt_digest(prompt): reply for prompt, reply in said})
+    asked = sum(len(each.turns) for each in found if each.role != "solver")
+    if asked != len(said):
+        raise DataError(f"the judge is asked {asked} things now, and {len(said)} are stored")
+    return found
 
 
 def _prompt_complaint(task: Task, attempt: _Attempt, rollout: Rollout, line: Line) -> str:

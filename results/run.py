@@ -2,6 +2,7 @@
 
 manifest.json     command, settings, task, model, code and environment, with digests
 rollouts.jsonl    one line a rollout as it is judged; .zst once the run is complete
+answers.jsonl     rollouts that wait for a judge; gone once the run is complete
 rollouts.arrays   large arrays of the lines (histories, fields), each different one once
 report.json       the numbers, written when the run is complete
 """
@@ -35,6 +36,11 @@ class RunFolder:
         return Journal(self.path / "rollouts.jsonl")
 
     @property
+    def answers(self) -> Journal:
+        """The journal of answers that are still to be judged; none is left in a finished run."""
+        return Journal(self.path / "answers.jsonl")
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """What was asked; DataError where the file is missing or damaged."""
         return read_table(self.path / "manifest.json")
@@ -66,6 +72,11 @@ class RunFolder:
         if (self.path / "manifest.json").exists():
             self.rollouts.open().close()  # nobody else may be writing
             shutil.rmtree(self.path)
+
+    def forget_answers(self) -> None:
+        """Remove the answers that waited for a judge: the rollouts hold them."""
+        for path in (self.answers.path, self.answers.arrays_path):
+            path.unlink(missing_ok=True)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the numbers."""

@@ -31,6 +31,7 @@ DEFAULTS = {
     "k": "3",
     "shots": "0",
     "cosine": "none",
+    "judge": "none",
 }
 ALMANAC = {**DEFAULTS, "shots": "2"}
 SMALL = {**DEFAULTS, "k": "2"}

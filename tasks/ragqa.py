@@ -22,6 +22,9 @@ Scores   correct: the answer is an alias, after SQuAD's normalization. f1: token
          they are several. refused: the reply declines; all refusals are one answer. tagged: the
          answer stands in <answer> tags. trained_wording, new_wording: of wiki, by its tag. Without
          passages there is no found and no retrieved_alike. All in [0, 1].
+         With a judge: judged_alike, share of the answers to other phrasings that it takes for the
+         same; unreadable, unjudged: those of which it said neither yes nor no, or nothing, and
+         which count as unlike.
          Rankings: recall@k (share of the right passages among the first k), jaccard@k, all_found@k
          (all phrasings find the passage), ndcg@10, reciprocal_rank.
 Metric   all_correct comes first, since a constant answer agrees with itself; then accuracy, and
@@ -32,6 +35,8 @@ Paper    arXiv:2510.04392.
 Limits   Agreement of a set of one is 0. Equal scores of BM25 are decided by the passage's id; the
          model `bm25` of ragqa/retrieval leaves them to bm25s, since the published baselines did
          (its selection may differ between processors), and `bm25-fixed` does not.
+         A judge is as good as its model (a small one says yes to nearly all), sees what answers say
+         to it, and has 16 tokens: one that thinks first is to be opened with --no-thinking.
 Settings level      end_to_end; generator: all phrasings get the passages of the first one;
                     attribution: both, in two turns that do not know of each other, and
                     without a train split, as the reward is the first answer's
@@ -42,6 +47,8 @@ Settings level      end_to_end; generator: all phrasings get the passages of the
          overlap    words that neighboring windows share
          shots      0 to 2 worked answers before the question, as turns
          cosine     minilm also compares answers by the cosine of their vectors
+         judge      pairs: the model of the role `judge` is asked whether two answers say the same
+                    (`--role judge=MODEL`; see Scores). Greedy, once a pair, and kept in the cache
          questions  of retrieval: paraphrases, hotpotqa, 2wiki, musique; of open: the last three,
                     and without passages triviaqa, popqa, nq_open
          phrasings  of open: noise (casing, slips, politeness), or model: `rag/phrasings_SET.jsonl`
@@ -65,6 +72,7 @@ from harness import Task
 from harness.errors import UnknownName
 from tasks import _ragqa_members as members
 from tasks import _ragqa_search as search
+from tasks._ragqa_judge import with_judge
 from tasks._settings import named, parted, settled
 
 Maker = Callable[[str, Mapping[str, str]], Task]
@@ -86,7 +94,7 @@ def open_member(name: str) -> Task:
         raise UnknownName(f"ragqa/{member}", "tasks", [f"ragqa/{each}" for each in MEMBERS])
     make, defaults = MEMBERS[member]
     settings = settled(f"ragqa/{member}", given, defaults)
-    return make(f"ragqa/{named(member, settings, defaults)}", settings)
+    return with_judge(make(f"ragqa/{named(member, settings, defaults)}", settings), settings)
 
 
 TASKS: list[Any] = [open_member(name) for name in MEMBERS]

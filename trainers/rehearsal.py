@@ -34,7 +34,15 @@ SHORT = 16
 
 
 def trainable(task: Task, limit: int | None = None) -> list[Example]:
-    """The first training examples; SplitError where there are none, or where one is also scored."""
+    """The first training examples; SplitError where there are none, or where one is also scored.
+
+    UsageError for a task with a judge, which evaluation alone asks.
+    """
+    if task.judging is not None:
+        raise UsageError(
+            f"{task.name} asks a {task.judging.role} about its answers, which training does not: "
+            "train without that setting, and evaluate with it"
+        )
     check_trainable(task)
     return first(task, task.examples("train"), limit)
 

@@ -21,6 +21,9 @@ def run(
     split: Annotated[str, Flag(help="train, dev or test")] = "test",
     limit: Annotated[int | None, Flag("--limit", "-L", min=1, help="the first N examples")] = None,
     metrics: Annotated[list[str] | None, Flag("--metrics", help="only these")] = None,
+    roles: Annotated[
+        list[str] | None, Flag("--role", help="ROLE=MODEL, as in judge=served:NAME@URL")
+    ] = None,
     temperature: Annotated[
         float | None, Flag(help="0 is greedy; default 0 for -n 1, else 1")
     ] = None,
@@ -60,9 +63,9 @@ def run(
 ) -> None:
     """Score a model on a task; the same command again goes on where it stopped."""
     from harness import registry
-    from harness.commands import asked, boxing, screen
+    from harness.commands import asked, boxing, judging, screen
     from harness.commands.evaluation import Question, carry_out
-    from harness.commands.opening import ModelOptions
+    from harness.commands.opening import ModelOptions, check_roles, named_models
     from harness.models import Sampling
 
     boxing.choose(sandbox, unsafe=unsandboxed, cache=verdict_cache)
@@ -96,9 +99,13 @@ def run(
         api_key_env=api_key_env,
         output=output,
     )
+    further = named_models(roles or ())
+    check_roles(question.task, further)
     if dry_run:
-        screen.emit({**question.described(), "model": model, "options": options})
+        told = {"roles": further} if further else {}
+        screen.emit({**question.described(), "model": model, **told, "options": options})
         return
+    question = judging.with_roles(question, further, options)
     outcome = carry_out(question, model, options, command=asked.command(), name=name, fresh=fresh)
     if as_json:
         screen.emit({**outcome.report, "run": str(outcome.folder.path)})
@@ -145,5 +152,7 @@ def present(outcome: object) -> None:
     costs = {name: count for name, count in outcome.report["costs"].items() if count}
     if costs:
         print(f"costs: {', '.join(f'{name} {count}' for name, count in costs.items())}")
+    for role, spent in outcome.report.get("roles", {}).items():
+        print(f"{role}: {', '.join(f'{name} {count}' for name, count in spent.items() if count)}")
     print(f"everything is in {outcome.folder.path}; look at it with")
     print(f"  harness view {outcome.folder.path}")

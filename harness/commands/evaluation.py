@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness import intervals
 from harness.codec import decode
-from harness.commands import boxing, screen
-from harness.commands.opening import ModelOptions, open_model
+from harness.commands import boxing, judging, screen
+from harness.commands.opening import ModelOptions, check_roles, open_model
 from harness.digests import digest, example_digest, prompt_digest
 from harness.environment import commit, environment, machine
 from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
 from harness.images import in_words
+from harness.journal import Journal
 from harness.models import Costly, Model, Sampling
-from harness.play import first, play, rows
+from harness.play import Key, first, play, rows
 from harness.types import Example, Fault, Metric, Prompt, Rollout, Split, Task
 from results.record import Record, append, day
 from results.run import RunFolder, folder_name, line, run_id
@@ -37,6 +38,8 @@ class Question:
     sampling: Sampling
     wanted: tuple[str, ...] = ()
     """Metrics by name; empty for all that so many rollouts define."""
+    roles: Mapping[str, Model] = field(default_factory=dict[str, Model])
+    """Who answers for the task's further roles: they are part of how is measured."""
 
     def examples(self) -> list[Example]:
         """The examples asked, checked."""
@@ -91,8 +94,12 @@ class Question:
             "examples": digest([example_digest(p.example) for p in prompts]),
             "prompts": digest([prompt_digest(p) for p in prompts]),
             "model": {"name": model.name, **model.describe()},
-            **({"settings": told} if (told := {**self.task.settings, **boxing.mark()}) else {}),
+            **({"roles": judging.told(self.roles)} if self.roles else {}),
+            **({"settings": told} if (told := self._settings()) else {}),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self.task.settings, **boxing.mark(), **judging.named(self.roles)}
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ def carry_out(
     `name` is that of the run's folder; without one, the same question finds the same folder.
     """
     question.metrics()
+    check_roles(question.task, question.roles)
     prompts = prompts_of(question)
     model = open_model(spec, question.task, question.split, question.sampling, options)
     asks = question.asks(model, prompts)
@@ -183,6 +191,7 @@ def evaluate(
         "faults": dict(Counter(fault.note for fault in faults).most_common(20)),
         "metrics": [asdict(record) for record in records],
         "costs": model.costs if isinstance(model, Costly) else {},
+        **({"roles": _costs(question.roles)} if question.roles else {}),
         "tokens": sum(rollout.steps for rollout in rollouts),
         "seconds": seconds,
         **boxing.report(),
@@ -292,29 +301,67 @@ def make_records(
     return made
 
 
+def _costs(models: Mapping[str, Model]) -> dict[str, Any]:
+    return {
+        role: {"model": model.name, **(model.costs if isinstance(model, Costly) else {})}
+        for role, model in models.items()
+    }
+
+
 def _ask(
     question: Question, model: Model, folder: RunFolder, prompts: Sequence[Prompt], block: int
 ) -> list[Fault]:
     journal = folder.rollouts.open()
+    models = {"solver": model, **question.roles}
+
+    def asked(known: set[Key]) -> Iterator[Rollout | Fault]:
+        return play(question.task, prompts, models, block=block, done=known)
+
     try:
-        known = {  # the solver's line comes last: with it an attempt is whole
-            (row["example"], row["attempt"]) for row in journal.read() if row["role"] == "solver"
-        }
-        if journal.damaged:
-            screen.say(f"{journal.damaged} damaged lines of {journal.path} will be made again")
-            journal.prune(lambda _: True)
-        total = sum(p.rollouts for p in prompts)
-        if known:
-            screen.say(f"{len(known)} of {total} rollouts are there already; going on")
-        faults: list[Fault] = []
-        with screen.progress(question.task.name, total, len(known)) as meter:
-            for outcome in play(question.task, prompts, model, block=block, done=known):
-                if isinstance(outcome, Fault):
-                    faults.append(outcome)
-                    continue
-                journal.append(line(outcome, phase="eval", split=question.split))
-                meter.advance(outcome.role == "solver", outcome.steps)
+        known = _whole(journal)
+        if question.task.judging is None:
+            faults = _keep(question, journal, asked(known), prompts, known)
+        else:
+            with folder.answers as answers:
+                known |= _whole(answers)
+                faults = _keep(question, answers, asked(known), prompts, known)
+                judging.judge(question, answers, journal, prompts)
         journal.close(compress=not faults)
+        if not faults:
+            folder.forget_answers()
         return faults
     finally:
         journal.close()
+
+
+def _whole(journal: Journal) -> set[Key]:
+    """The attempts that an open journal holds whole: the solver's line comes last."""
+    known = {
+        (row["example"], int(row["attempt"])) for row in journal.read() if row["role"] == "solver"
+    }
+    if journal.damaged:
+        screen.say(f"{journal.damaged} damaged lines of {journal.path} will be made again")
+        journal.prune(lambda _: True)
+    return known
+
+
+def _keep(
+    question: Question,
+    journal: Journal,
+    outcomes: Iterator[Rollout | Fault],
+    prompts: Sequence[Prompt],
+    known: set[Key],
+) -> list[Fault]:
+    """Store rollouts as they come, besides those `known`; gives what could not be made."""
+    total = sum(p.rollouts for p in prompts)
+    if known:
+        screen.say(f"{len(known)} of {total} rollouts are there already; going on")
+    faults: list[Fault] = []
+    with screen.progress(question.task.name, total, len(known)) as meter:
+        for outcome in outcomes:
+            if isinstance(outcome, Fault):
+                faults.append(outcome)
+                continue
+            journal.append(line(outcome, phase="eval", split=question.split))
+            meter.advance(outcome.role == "solver", outcome.steps)
+    return faults

@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.commands import screen
-from harness.commands.opening import ModelOptions, check_words, open_forecast, open_model, open_text
+from harness.commands.opening import (
+    ModelOptions,
+    check_roles,
+    check_words,
+    open_forecast,
+    open_model,
+    open_text,
+)
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import UsageError
 from harness.images import in_words
@@ -109,21 +116,10 @@ class Job:
         }
 
 
-def named_models(pairs: Sequence[str]) -> dict[str, str]:
-    """ROLE=MODEL pairs as a table."""
-    table: dict[str, str] = {}
-    for pair in pairs:
-        role, sign, spec = pair.partition("=")
-        if not sign or not role or not spec or role in ("solver", "reference"):
-            raise UsageError(
-                f"--role {pair}: write ROLE=MODEL, as in judge=text:smollm2; the solver is --model"
-            )
-        table[role] = spec
-    return table
-
-
 def open_policies(job: Job) -> dict[str, Any]:
     """The learner as `solver`, and a model for each further role."""
+    trainable(job.task, job.plan.limit)  # what cannot be trained on is said before anything opens
+    check_roles(job.task, job.roles, also=tuple(job.recipe.roles))
     drawn = Sampling(seed=job.plan.seed)
     begins = _warmed(job) if job.warm_up else job.model
     policies: dict[str, Any] = {"solver": _learner(job, begins, drawn)}

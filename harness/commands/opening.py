@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,40 @@ def open_model(
     raise UnknownName(
         spec, "models", [*FAMILIES, "text:smollm2", "text:tiny", "vision:tiny", *shipped]
     )
+
+
+def named_models(pairs: Sequence[str]) -> dict[str, str]:
+    """ROLE=MODEL pairs as a table; UsageError where one is no such pair, or a role comes twice."""
+    table: dict[str, str] = {}
+    for pair in pairs:
+        role, sign, spec = pair.partition("=")
+        if not sign or not role or not spec or role in ("solver", "reference"):
+            raise UsageError(
+                f"--role {pair}: write ROLE=MODEL, as in judge=text:smollm2; the solver is --model"
+            )
+        if role in table:
+            raise UsageError(f"--role {pair}: the role has a model already, {table[role]}")
+        table[role] = spec
+    return table
+
+
+def check_roles(task: Task, given: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+    """UsageError unless every role of the task has a model, and every model a role.
+
+    `also`: roles that somebody else uses, such as a recipe.
+    """
+    used = (*task.further, *also)
+    for role in given:
+        if role not in used:
+            raise UsageError(
+                f"--role {role}: {task.name} asks no '{role}'; it asks the solver"
+                f"{''.join(f' and the {name}' for name in used)}"
+            )
+    for role in task.further:
+        if role not in given:
+            raise UsageError(
+                f"{task.name} asks a '{role}' besides the solver: give one with --role {role}=MODEL"
+            )
 
 
 def open_forecast(rest: str, sampling: Sampling, **more: Any) -> Any:

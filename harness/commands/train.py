@@ -98,7 +98,7 @@ def run(
     """Let a model learn a task; the same command again goes on where it stopped."""
     from harness import registry
     from harness.commands import asked, boxing, screen
-    from harness.commands.opening import ModelOptions
+    from harness.commands.opening import ModelOptions, named_models
     from harness.errors import need
 
     need("torch", "train", "training")
@@ -123,7 +123,7 @@ def run(
             task=registry.task(task),
             recipe=found,
             model=model,
-            roles=jobs.named_models(roles or ()),
+            roles=named_models(roles or ()),
             plan=Plan(
                 seed=seed,
                 limit=limit,
