@@ -179,8 +179,8 @@ class _Found:
     cpu: float = 0.0
     memory: int = 0
     weak: bool = False
-    again: bool = False
-    """It is wrong, and an earlier test may be the reason."""
+    used: bool = False
+    """An earlier test ran in the same process, and may be the reason where it is wrong."""
 
 
 @dataclass(frozen=True)
@@ -255,12 +255,24 @@ class _Trial:
         if self.again:
             for number, found in zip(self.again, read.cases, strict=True):
                 self.found[number] = found
-            return True
-        self.found.extend(read.cases)
-        if len(self.found) < len(self.submission.cases) and not read.over:
-            return False
-        self.again = [number for number, found in enumerate(self.found) if found.again]
+        else:
+            self.found.extend(read.cases)
+            if len(self.found) < len(self.submission.cases) and not read.over:
+                return False
+        self.again = self._doubtful()
         return not self.again
+
+    def _doubtful(self) -> list[int]:
+        """Cases to run in processes of their own, since earlier tests may be all that is wrong.
+
+        One is enough to begin with: a submission that is wrong in a process of its own is wrong,
+        and most are in their first case, which always has one. If that one is right alone, all
+        others are in doubt.
+        """
+        wrong = [number for number, found in enumerate(self.found) if found.outcome != "AC"]
+        if any(not self.found[number].used for number in wrong):
+            return []
+        return wrong if self.again else wrong[:1]
 
     def _asked(self) -> Sequence[Case]:
         """The cases of the next round."""
@@ -291,8 +303,7 @@ def _found(run: Run | None, outcome: Outcome, match: Match) -> _Found:
     note = "" if outcome == "AC" else _note(f"{outcome}: {match.note}")
     if run is None:
         return _Found(outcome, note, match.stage)
-    again = run.used and outcome != "AC"
-    return _Found(outcome, note, match.stage, run.cpu, run.memory, run.weak, again)
+    return _Found(outcome, note, match.stage, run.cpu, run.memory, run.weak, run.used)
 
 
 def _fault(result: Result, tests: int, *, stopped: bool) -> str:

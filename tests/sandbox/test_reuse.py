@@ -80,15 +80,24 @@ def test_what_a_test_leaves_behind_makes_no_case_wrong(box: Backend, name: str):
 
 
 @linux
-def test_only_what_is_wrong_in_a_used_process_is_run_again_and_all_of_it_at_once(box: Backend):
-    right, wrong, alone = Watched(box), Watched(box), Watched(box)
-    assert judged(right, "print(int(input()) * 2)").outcome == "AC"
-    found = judged(wrong, "n = int(input())\nprint(n * 2 if n == 3 else 0)")
-    assert (found.outcomes, found.passed) == (("WA", "WA", "AC", "WA"), 1)
-    assert judged(alone, "print(0)", isolation="test").outcomes == ("WA",) * 4
-    assert [len(each.asked) for each in (right, wrong, alone)] == [1, 2, 1]
-    assert [test.text for test in wrong.asked[1].tests] == ["2\n", "4\n"]  # type: ignore[union-attr]
-    assert wrong.asked[1].isolation == "test"
+@pytest.mark.parametrize(
+    ("source", "outcomes", "asked"),
+    [
+        ("print(int(input()) * 2)", "AC AC AC AC", []),
+        ("print(0)", "WA WA WA WA", []),
+        ("n = int(input())\nprint(n * 2 if n in (1, 3) else 0)", "AC WA AC WA", [["2"]]),
+        (LEFT["numbers of threads"], "AC AC AC AC", [["2"], ["3", "4"]]),
+    ],
+    ids=["right", "wrong at once", "wrong later", "wrong for what was left"],
+)
+def test_no_more_is_run_again_than_decides(
+    box: Backend, source: str, outcomes: str, asked: list[list[str]]
+):
+    watched = Watched(box)
+    assert judged(watched, source).outcomes == tuple(outcomes.split())
+    again = watched.asked[1:]
+    assert [[test.text.strip() for test in each.tests] for each in again] == asked  # type: ignore[union-attr]
+    assert all(each.isolation == "test" for each in again)
 
 
 def test_a_case_that_is_not_run_again_is_a_fault_of_the_machinery():
@@ -103,7 +112,7 @@ def test_a_case_that_is_not_run_again_is_a_fault_of_the_machinery():
 
         def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
             self.asked += 1
-            used = (Run("OK", b"9"), *(Run("OK", b"9", used=True),) * 3)
+            used = (Run("OK", b"2"), *(Run("OK", b"9", used=True),) * 3)
             yield 0, Result(used if self.asked == 1 else (Run("RE"),), self.name, (), "")
 
         def close(self) -> None:
