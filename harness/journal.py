@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from harness.disk import unwritable
 from harness.errors import BusyError, DataError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -59,8 +62,31 @@ class Journal:
         """Where the large arrays of the lines lie, if there are any."""
         return self.path.with_suffix(".arrays")
 
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Hold the writer's place, whatever the file holds; BusyError if somebody else does."""
+        lock = self._place()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def open(self) -> Journal:
         """Take the writer's place, and mend the end of the file."""
+        lock = self._place()
+        try:
+            self._unpack()
+            self._mend()
+            self._file = self._opened()
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise unwritable(self.path, error) from error
+            raise
+        self._lock = lock
+        return self
+
+    def _place(self) -> BaseFileLock:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
@@ -73,17 +99,7 @@ class Journal:
             ) from error
         except OSError as error:
             raise unwritable(self.path, error) from error
-        try:
-            self._unpack()
-            self._mend()
-            self._file = self._opened()
-        except BaseException as error:
-            lock.release()
-            if isinstance(error, OSError):
-                raise unwritable(self.path, error) from error
-            raise
-        self._lock = lock
-        return self
+        return lock
 
     def append(self, line: Mapping[str, Any]) -> None:
         """One line more, whole or not at all."""

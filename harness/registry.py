@@ -94,7 +94,7 @@ def read_card(path: Path) -> Card:
     heading = ""
     for line in rest.splitlines():
         found = re.match(r"([A-Z][a-z]+)\b(?: {1,}(.*))?$", line)
-        if found and (found[2] is None or re.match(r"[A-Z][a-z]+ {2,}\S", line)):
+        if found and (found[2] is None or re.match(r"([A-Z][a-z]+ {2,}|Settings )\S", line)):
             heading = found[1]
             sections[heading] = (found[2] or "").strip()
         elif heading:

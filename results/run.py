@@ -70,8 +70,8 @@ class RunFolder:
     def clear(self) -> None:
         """Remove the run, so that it is asked anew."""
         if (self.path / "manifest.json").exists():
-            self.rollouts.open().close()  # nobody else may be writing
-            shutil.rmtree(self.path)
+            with self.rollouts.alone():  # nobody else may be writing
+                shutil.rmtree(self.path)
 
     def forget_answers(self) -> None:
         """Remove the answers that waited for a judge: the rollouts hold them."""
@@ -93,7 +93,7 @@ def find_run(place: str, output: Path) -> RunFolder:
     path = Path(place)
     if (path / "manifest.json").exists():
         return RunFolder(path)
-    found = sorted((output / "runs").glob(f"{place}*/manifest.json"))
+    found = sorted(each for each in runs(output) if each.parent.name.startswith(place))
     if len(found) == 1:
         return RunFolder(found[0].parent)
     if found:
@@ -121,7 +121,10 @@ def read_table(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is damaged: {error}") from error
     if not isinstance(table, dict):
         raise DataError(f"{path} holds no JSON object")
-    return revive(table)
+    try:
+        return revive(table)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
 
 
 def run_id(kind: str, task: str, model: str, asks: Mapping[str, Any]) -> str:

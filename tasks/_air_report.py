@@ -97,13 +97,14 @@ class Cases:
         return np.datetime64(self.issued[n], "D") + self.lead[n] // 24
 
     def skill(self, rows: Sequence[int], score: str = "hss") -> dict[str, float]:
-        """(S - S_ref) / (1 - S_ref) against every reference forecast."""
+        """(S - S_ref) / (1 - S_ref) against every reference forecast; NaN where that is perfect."""
         of = EVENT_SCORES[score].of
         own = float(of(self.table(rows)))
-        return {
-            name: (own - (against := float(of(self.table(rows, name))))) / (1 - against)
-            for name in self.references
-        }
+        found: dict[str, float] = {}
+        for name in self.references:
+            against = float(of(self.table(rows, name)))
+            found[name] = (own - against) / (1 - against) if against != 1 else float("nan")
+        return found
 
     def reliability(self, rows: Sequence[int]) -> Reliability:
         """Of the share of rollouts that forecast the event, case by case."""

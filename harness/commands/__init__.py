@@ -58,10 +58,13 @@ def main(arguments: list[str] | None = None) -> None:
     except HarnessError as error:
         _complain(str(error))
         sys.exit(error.code)
-    except Exception as error:  # of a library that writes by itself
-        if not is_full(error):
+    except Exception as error:  # of a file or folder, or of a library that writes by itself
+        if is_full(error):
+            _complain(f"{FULL} and {AGAIN} ({error})")
+        elif isinstance(error, OSError) and error.filename is not None:
+            _complain(f"{error.filename}: {error.strerror}; mend it, or name another place")
+        else:
             raise
-        _complain(f"{FULL} and {AGAIN} ({error})")
         sys.exit(DataError.code)
 
 

@@ -31,7 +31,7 @@ def run(
     top_k: Annotated[int, Flag("--top-k", help="0 keeps all")] = 0,
     max_tokens: Annotated[int, Flag("--max-tokens", "--max-new-tokens")] = 512,
     stop: Annotated[list[str] | None, Flag(help="stop strings")] = None,
-    seed: Annotated[int, Flag()] = 0,
+    seed: Annotated[int, Flag(min=0, max=2**32 - 1)] = 0,
     dtype: Annotated[str, Flag(help="auto, float32 or bfloat16")] = "auto",
     device: Annotated[str, Flag()] = "auto",
     batch_size: Annotated[int, Flag("--batch-size", "-b", min=1)] = 16,

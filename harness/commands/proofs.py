@@ -21,6 +21,7 @@ from harness import intervals
 from harness.commands.receipts import receipt_of, stored_task
 from harness.digests import digest, example_digest, prompt_digest
 from harness.errors import DataError, HarnessError, UsageError
+from harness.play import first
 from harness.types import Metric, Split, Task
 from results import chain
 from results.record import Record, numbered
@@ -165,7 +166,8 @@ class Verifier:
     def _asked(self, task: Task, split: Split, limit: Any) -> tuple[str, str, str]:
         key = (task.name, split, limit)
         if key not in self._digests:
-            examples = list(task.examples(split))[: limit if isinstance(limit, int) else None]
+            limit = limit if isinstance(limit, int) else None
+            examples = first(task, task.examples(split), limit)
             self._digests[key] = (
                 digest(sorted(example.id for example in examples)),
                 digest([example_digest(example) for example in examples]),

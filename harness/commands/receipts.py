@@ -21,7 +21,7 @@ from harness.environment import environment
 from harness.errors import DataError, UnknownName, UsageError
 from harness.journal import Journal, write_whole
 from harness.models import Sampling
-from harness.play import rows
+from harness.play import first, rows
 from harness.types import Rollout, Row, Task
 from results.rescoring import Check, Rescored, rescore
 from results.run import RunFolder
@@ -52,7 +52,7 @@ def receipt_of(folder: RunFolder, place: str | None = None) -> dict[str, Any]:
     """What a run says, checked against what follows from its rollouts."""
     try:
         return _receipt(folder, place)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
             f"the manifest or report of {folder.path} is not one of ours: "
             f"{type(error).__name__}: {error}"
@@ -113,7 +113,12 @@ def write_receipt(folder: RunFolder, receipt: Mapping[str, Any]) -> None:
 def _data(task: Task, asks: Mapping[str, Any]) -> Check:
     """Whether the examples and prompts are those that were asked."""
     check = Check("data digests")
-    examples = list(task.examples(asks.get("split", "train")))[: asks.get("limit")]
+    if "recipe" in asks:
+        from trainers.rehearsal import trainable
+
+        examples = trainable(task, asks.get("limit"))
+    else:
+        examples = first(task, task.examples(asks["split"]), asks.get("limit"))
     now = {
         "examples": digest([example_digest(example) for example in examples]),
         "prompts": digest([prompt_digest(task.prompt(example)) for example in examples]),
@@ -134,7 +139,7 @@ def _whole(
     if report is None or not report.get("complete") or "rollouts" not in asks:
         return check
     there = {(r.example.id, r.attempt) for r in rollouts if r.role == "solver"}
-    for example in list(task.examples(asks["split"]))[: asks["limit"]]:
+    for example in first(task, task.examples(asks["split"]), asks["limit"]):
         for attempt in range(asks["rollouts"]):
             here = (example.id, attempt) in there
             check.note("" if here else f"{example.id} attempt {attempt} is not stored")

@@ -33,7 +33,7 @@ def run(
     temperature: Annotated[float | None, Flag(help="of training; default: the recipe's")] = None,
     max_tokens: Annotated[int | None, Flag("--max-tokens", "--max-new-tokens", min=1)] = None,
     limit: Annotated[int | None, Flag("--limit", "-L", min=1, help="the first N examples")] = None,
-    seed: Annotated[int, Flag(min=0)] = 0,
+    seed: Annotated[int, Flag(min=0, max=2**32 - 1)] = 0,
     dev_every: Annotated[int, Flag("--dev-every", min=0, help="steps; 0 for never")] = 10,
     dev_rollouts: Annotated[
         int, Flag("--dev-rollouts", min=1, help="1 is greedy, more are sampled")

@@ -49,6 +49,14 @@ def test_an_untouched_run_agrees(run: Path):
     assert receipt["rollouts_digest"] in again.out
 
 
+def test_a_run_whose_limit_cuts_a_set_agrees_as_well(tmp_path: Path):
+    asked = ("eval", "ragqa/miniature", "-m", "gold", "--limit", "20", "-o", tmp_path, "--json")
+    assert command(*asked).code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert command("rescore", run).code == 0
+    assert command("verify", "-o", tmp_path).code == 0
+
+
 def change_report(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
     report = json.loads((run / "report.json").read_text())
     change(report)
@@ -108,6 +116,13 @@ def test_other_data_are_found(run: Path):
     said, receipt = rescored(run)
     assert said.code == 1
     assert "data digests" in wrong(receipt)
+
+
+@pytest.mark.parametrize("place", ["/nowhere/at/all", "*", "x" * 200])
+def test_a_place_that_is_no_run_is_a_usage_error(tmp_path: Path, place: str):
+    said = command("rescore", place, "-o", tmp_path)
+    assert said.code == 2
+    assert f"no run '{place}'" in said.err
 
 
 def test_an_unknown_run_is_a_usage_error(tmp_path: Path):

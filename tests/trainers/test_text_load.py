@@ -71,6 +71,12 @@ def test_changed_weights_have_another_digest(saved: Path, cache: Path):
     assert policy.describe()["weights"] != before
 
 
+@pytest.mark.parametrize("device", ["foo", "cuda:99"])
+def test_a_device_that_is_not_there_is_a_usage_error(device: str):
+    with pytest.raises(UsageError, match=f"no device {device} here"):
+        open_text("tiny", SAMPLING, device=device)
+
+
 def test_digests_are_made_again_when_the_file_changes(tmp_path: Path, cache: Path):
     file = tmp_path / "weights"
     file.write_bytes(b"one")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from trainers.text import files
 from trainers.text.chat import Chat
 from trainers.text.layout import Places
@@ -176,10 +176,23 @@ def device_name(name: str) -> str:
     import torch
 
     if name != "auto":
-        return name
+        return _there(name)
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _there(name: str) -> str:
+    """The device, if this machine has it and this torch can use it; UsageError."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except Exception as error:  # a driver, a build and a name each have their own
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = f"no device {name} here: {why[:200]}. Give auto, cpu, or a card of this machine"
+        raise UsageError(told) from error
+    return name
 
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
