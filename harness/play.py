@@ -35,6 +35,8 @@ from harness.types import (
     by_id,
 )
 
+THREADS = 4
+"""That judge answers of a task that does not say how many."""
 Key = tuple[str, int]
 """(example id, attempt)."""
 
@@ -45,26 +47,36 @@ def play(
     models: Model | Mapping[str, Model],
     *,
     block: int = 64,
-    threads: int = 4,
+    threads: int | None = None,
     done: Collection[Key] = (),
 ) -> Iterator[Rollout | Fault]:
     """Judged rollouts of `prompts`, each `rollouts` times, in the order in which they finish.
 
     `models` is one model, or one a role. `done` names attempts that are there already. An attempt
-    that cannot be made or judged comes out as a Fault.
+    that cannot be made or judged comes out as a Fault. On so many `threads` answers are judged; by
+    default as the task says. JudgeUnavailable before anything is asked where none can be judged.
     """
     by_role = models if isinstance(models, Mapping) else {"solver": models}
-    with_pool = ThreadPoolExecutor(threads, "judge")
+    due = [
+        (members, missing)
+        for members in blocks(task, prompts, block)
+        if (missing := [p for p in members if (p.example.id, p.attempt) not in done])
+    ]
+    if not due:
+        return
+    with_pool = ThreadPoolExecutor(threads or _at_once(task), "judge")
     try:
         judge = _Judge(task, by_role, with_pool)
-        for members in blocks(task, prompts, block):
-            missing = [p for p in members if (p.example.id, p.attempt) not in done]
-            if missing:
-                asked = missing if judge.may_split else members
-                yield from (outcome for outcome in judge.block(asked) if _key(outcome) not in done)
+        for members, missing in due:
+            asked = missing if judge.may_split else members
+            yield from (outcome for outcome in judge.block(asked) if _key(outcome) not in done)
         yield from (outcome for outcome in judge.rest() if _key(outcome) not in done)
     finally:
         with_pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _at_once(task: Task) -> int:
+    return THREADS if task.at_once is None else max(1, task.at_once())
 
 
 def blocks(task: Task, prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:

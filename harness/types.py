@@ -284,6 +284,9 @@ class Task:
     """Where the data come from: hub id and revision, or `generated`."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else moves its numbers and a record must hold: judge, comparator, release, window."""
+    at_once: Callable[[], int] | None = None
+    """How many verdicts are best worked on together, asked when the first answers are due: programs
+    that run elsewhere. JudgeUnavailable where nothing can be judged. None: verdicts are quick."""
     patience: float = 3.0
     """Seconds that a verdict may take, whatever the output; those that run programs need more."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sandbox import engine, image, probe
+from sandbox import engine, identity, image, probe
 from sandbox.errors import BadProgram, SandboxUnavailable
 from sandbox.local import missing_layers
 from sandbox.pool import Workers
@@ -61,7 +61,8 @@ class DockerBackend:
         off: Sequence[str] = (),
     ) -> None:
         self._tag, self._box, self._off = tag, box or Box(), tuple(off)
-        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start)
+        self._count = workers or os.cpu_count() or 1
+        self._workers = Workers(self.name, self._count, self._start)
         self._lock = threading.Lock()
         self._known: Capabilities | None = None
         _open.add(self)
@@ -175,7 +176,9 @@ class DockerBackend:
             missing = (f"the witness could not be run: {error}",)
         finally:
             worker.close()
-        return Capabilities(self.name, not missing, worker.layers, missing, worker.interpreter)
+        told = (worker.layers, missing, worker.interpreter)
+        build = f"{identity.build()} {self._tag}".strip()
+        return Capabilities(self.name, not missing, *told, workers=self._count, build=build)
 
 
 def _plan_of(labels: dict[str, str], tag: str) -> dict[str, Any]:

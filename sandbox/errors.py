@@ -2,6 +2,7 @@
 
 SandboxError
 ├── SandboxUnavailable   no backend, or required layers are missing: nothing was run
+│   └── BadSpec          what names a backend cannot be read
 ├── SandboxFault         the machinery failed on one program: no verdict on it
 └── BadProgram           the request itself makes no sense: zero tests, a negative limit
 """
@@ -15,6 +16,10 @@ class SandboxError(Exception):
 
 class SandboxUnavailable(SandboxError):
     """Isolation is missing; the text lists what, and how to get it."""
+
+
+class BadSpec(SandboxUnavailable):
+    """What should name a backend names none."""
 
 
 class SandboxFault(SandboxError):

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.errors import SandboxUnavailable
+from sandbox.errors import BadSpec, SandboxUnavailable
 
 AGAIN = frozenset({502, 503, 504})
 BUSY = 429
 LARGEST = 1 << 28
-"""Bytes of an answer."""
+"""Bytes of an answer, unless more is asked for."""
 REST, LONGEST = 0.25, 30.0
 """Seconds that an address rests after its first failure, and at most."""
 
@@ -53,6 +53,8 @@ class Ask:
     seconds: float
     """What it may take once it is begun."""
     headers: Mapping[str, str]
+    largest: int = LARGEST
+    """Bytes of an answer; more are not read."""
 
 
 class Failed(Exception):
@@ -76,7 +78,7 @@ class Address:
     """One service, as the client knows it."""
 
     def __init__(self, url: str, headers: Mapping[str, str], patience: Patience) -> None:
-        self.url = _plain(url)
+        self.url = plain(url)
         self.most, self.busy, self.failures = patience.at_once, 0, 0
         self.rests_until = 0.0
         self._client = _client(self.url, headers, patience)
@@ -98,7 +100,7 @@ class Address:
                     method, ask.path, content=ask.body, headers=dict(ask.headers)
                 )
                 async with request as answer:
-                    body = await _whole(answer)
+                    body = await _whole(answer, ask.largest)
         except TimeoutError:
             raise Failed(f"{self.url} said nothing for {ask.seconds:.0f} s") from None
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
@@ -221,13 +223,13 @@ class Fleet:
             await each.close()
 
 
-async def _whole(answer: Any) -> bytes:
+async def _whole(answer: Any, largest: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in answer.aiter_bytes():
         size += len(part)
-        if size > LARGEST:
-            raise Refused(answer.status_code, f"an answer of more than {LARGEST} bytes")
+        if size > largest:
+            raise Refused(answer.status_code, f"an answer of more than {largest} bytes")
         parts.append(part)
     return b"".join(parts)
 
@@ -241,12 +243,21 @@ def _wait(text: str | None) -> float:
     return min(LONGEST, max(0.05, seconds)) if seconds == seconds else 1.0
 
 
-def _plain(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise SandboxUnavailable(
-            f"{url!r} is no address of a service; one looks like http://127.0.0.1:8787"
-        )
+def addresses(text: str) -> list[str]:
+    """Those that a text names, separated by commas; BadSpec where one is none."""
+    return [plain(url) for url in text.replace(",", " ").split()]
+
+
+def plain(url: str) -> str:
+    """An address as it is asked; BadSpec where it is none."""
+    told = BadSpec(f"{url!r} is no address of a service; one looks like http://127.0.0.1:8787")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port that is no number, or of brackets
+        raise told from None
+    if not known or parts.username:
+        raise told
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 

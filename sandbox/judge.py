@@ -359,6 +359,8 @@ def _of_text(test: Stdin, expected: str, run: Run, rule: Comparator) -> Match:
 def _of_value(test: Call, expected: str, run: Run, rule: Comparator) -> Match:
     if run.value is None:
         return Match(False, "nothing was returned")
+    if rule.typed and run.flattened:
+        return Match(False, "other types: a tuple inside the value, or a key that is no string")
     wanted = read_value(expected)
     try:
         return rule.of_value(list(test.arguments), wanted, read_value(run.value))

@@ -23,16 +23,21 @@ from sandbox.comparators.values import Unreadable, read_value
 from sandbox.errors import BadProgram
 from sandbox.prefix import LIVECODEBENCH
 from sandbox.types import Call, Limits, Outcome, Program, Run, Stdin, Test
+from sandbox.wire import STDOUT
 
-Code = Literal["true", "wrong", "time", "error", "exception"]
-"""Its results True, -2 or False, -3, -4, and an exception of its harness."""
+Code = Literal["true", "wrong", "time", "error", "exception", "output"]
+"""Its results True, -2 or False, -3, -4, and an exception of its harness; and too much output, of
+which it knows nothing, as it caps none."""
 OUTCOMES: dict[Code, Outcome] = {
     "true": "AC",
     "wrong": "WA",
     "time": "TLE",
     "error": "RE",
     "exception": "RE",
+    "output": "OLE",
 }
+ENDS: dict[str, Code] = {"TLE": "time", "OLE": "output"}
+"""What the end of the process says of the test that has no report; else it is an exception."""
 SCIENTIFIC = re.compile(r"\b(numpy|sympy|pandas|scipy)\b")
 MEMORY = 4 << 30
 MARK = "lcb-report "
@@ -76,7 +81,7 @@ def program(source: str, tests: Sequence[Test], limits: Limits) -> Program:
             wall=total + 5,
             memory=max(MEMORY, limits.memory),
             stack=limits.stack,
-            stdout=limits.stdout * min(len(inputs) + 1, 64),
+            stdout=min(limits.stdout * min(len(inputs) + 1, 64), STDOUT),
         ),
         pool="scientific" if SCIENTIFIC.search(source) else "lean",
     )
@@ -90,7 +95,7 @@ def codes(run: Run, tests: Sequence[Test], expected: Sequence[str]) -> list[tupl
         return [("error", Match(False, f"Error during testing: {reports[0]['setup']}"[:300]))]
     for number, wanted in enumerate(expected):
         if number >= len(reports):
-            why = "time" if run.status == "TLE" else "exception"
+            why = ENDS.get(run.status, "exception")
             note = run.detail or "the evaluator's process ended"
             return [*found, (why, Match(False, note))]
         found.append(_code(reports[number], wanted, isinstance(tests[number], Call)))

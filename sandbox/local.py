@@ -9,9 +9,10 @@ import sysconfig
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sandbox import probe
+from sandbox import identity, probe
 from sandbox.cgroup import Group, NoGroup
 from sandbox.errors import SandboxUnavailable
 from sandbox.pool import Workers
@@ -50,7 +51,8 @@ class LocalBackend:
     ) -> None:
         self._off = tuple(off)
         self._python = python
-        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start, kind_of)
+        self._count = workers or os.cpu_count() or 1
+        self._workers = Workers(self.name, self._count, self._start, kind_of)
         _open.add(self)
 
     def capabilities(self) -> Capabilities:
@@ -60,7 +62,7 @@ class LocalBackend:
             found = _measured.get(asked) or self._measured()
             if found.usable:
                 _measured[asked] = found
-            return found
+            return replace(found, workers=self._count, build=identity.build())
 
     def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:
         """See `sandbox.types.Backend.run`."""

@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from sandbox.errors import BadProgram, SandboxError, SandboxUnavailable
-from sandbox.types import Capabilities, Program, Result, Run
-from sandbox.wire import BadReply, program_of, program_to, run_of, run_to
+from sandbox.local import missing_layers
+from sandbox.types import UNSAFE, Capabilities, Program, Result, Run
+from sandbox.wire import GROWTH, HELD, BadReply, program_of, program_to, run_of, run_to
 
 RUN, ABLE, HEALTH, METRICS = "/v1/run", "/v1/capabilities", "/health", "/metrics"
 REQUEST, DEADLINE = "X-Request-Id", "X-Deadline"
 TOKEN = "SANDBOX_TOKEN"
 """Environment variable that holds the token, on both sides."""
+MOST = 1 << 16
+"""Workers of a service that are believed."""
 SHORTEST = 16
 """Characters of a token."""
 
@@ -80,6 +83,12 @@ def reply_of(body: bytes, request: str, program: Program) -> Result:
     )
 
 
+def longest_reply(program: Program) -> int:
+    """Bytes of the longest answer that a service gives, whatever the program does."""
+    limits = program.limits
+    return len(program.tests) * GROWTH * (limits.stdout + limits.stderr + HELD) + (1 << 20)
+
+
 def complete(runs: tuple[Run, ...], program: Program) -> None:
     """BadReply unless there is a run for each test, or the last one is the fault that ended it."""
     wanted, limits = len(program.tests), program.limits
@@ -107,13 +116,27 @@ def able_of(body: bytes) -> Capabilities:
     """What a service says of its backend; BadReply where it is nothing of the kind."""
     said = table(decode(body))
     layers = {word(name): word(state) for name, state in table(said.get("layers")).items()}
+    workers = said.get("workers", 1)
+    if type(workers) is not int or workers < 1:
+        raise BadReply(f"no number of workers: {workers!r:.80}")
     return Capabilities(
         word(said.get("backend")),
         said.get("usable") is True,
         layers,
         tuple(word(each) for each in list_of(said.get("missing"))),
         word(said.get("interpreter")),
+        workers=min(workers, MOST),
+        build=word(said.get("build", "")),
     )
+
+
+def unfit(known: Capabilities) -> tuple[str, ...]:
+    """Why no program may be sent there over a network; nothing where it may."""
+    if known.backend == UNSAFE:
+        return (f"it is {UNSAFE}, which isolates nothing",)
+    if not known.usable:
+        return known.missing or ("it runs nothing",)
+    return missing_layers(known.layers)
 
 
 def table(value: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeVar
 
 from sandbox import protocol
 from sandbox.errors import SandboxUnavailable
-from sandbox.fleet import Ask, Failed, Fleet, Patience, Refused
-from sandbox.types import Capabilities, Program, Result, Run
+from sandbox.fleet import LARGEST, Ask, Failed, Fleet, Patience, Refused
+from sandbox.types import UNSAFE, Capabilities, Program, Result, Run
 from sandbox.wire import BadReply, check
 
 T = TypeVar("T")
@@ -57,24 +57,38 @@ class Ours:
         return {"Authorization": f"Bearer {protocol.worthy(token, 'what was given')}"}
 
     async def able(self, fleet: Fleet) -> Capabilities:
-        """What the services say; an address that says nothing is told of, and does not count."""
+        """What the services say; an address that says nothing is told of, and does not count.
+
+        One that runs programs without isolation may be sent none, so with it nothing is usable.
+        """
         found: list[Capabilities] = []
         silent: dict[str, str] = {}
         missing: list[str] = []
+        open_ones: list[str] = []
         for each in fleet.addresses:
             try:
                 told = protocol.able_of(await each.ask(Ask(protocol.ABLE, b"", 30, {}), "GET"))
             except (Failed, Refused, BadReply) as error:
                 silent[each.url] = _advice(each.url, error)
                 continue
-            missing += [f"{each.url}: {part}" for part in told.missing]
+            reasons = [f"{each.url}: {part}" for part in protocol.unfit(told)]
+            missing += reasons
+            open_ones += reasons if told.usable else []
             found += [told] * told.usable
-        if not found:
+        if not found or open_ones:
             return Capabilities(self.name, False, {}, (*silent.values(), *missing))
         layers = dict(found[0].layers)
         for told in found:  # what every one of them has
             layers |= {name: state for name, state in told.layers.items() if state != "on"}
-        return Capabilities(self.name, True, {**layers, **silent}, (), found[0].interpreter)
+        return Capabilities(
+            self.name,
+            True,
+            {**layers, **silent},
+            (),
+            " ".join(sorted({told.interpreter for told in found})),
+            workers=sum(min(told.workers, fleet.patience.at_once) for told in found),
+            build=" ".join(sorted({told.build for told in found})),
+        )
 
     async def result(self, program: Program, fleet: Fleet) -> Result:
         """Asked under one id, however often."""
@@ -87,8 +101,11 @@ class Ours:
             "Content-Type": "application/json",
         }
         body = protocol.request_to(program)
-        said = await fleet.post(Ask(protocol.RUN, body, turn + seconds, headers))
+        most = max(LARGEST, protocol.longest_reply(program))
+        said = await fleet.post(Ask(protocol.RUN, body, turn + seconds, headers, most))
         result = protocol.reply_of(said, request, program)
+        if result.backend == UNSAFE:
+            raise BadReply(f"it was run by {UNSAFE}")
         notes = (*result.notes, f"run by {result.backend}")
         return replace(result, backend=self.name, notes=notes)
 

@@ -28,8 +28,8 @@ def application(backend: Backend, token: str, settings: Settings | None = None) 
     """The service; it closes the backend when it ends. SandboxUnavailable where nothing works."""
     settings = settings or Settings()
     known = backend.capabilities()
-    if not known.usable:
-        raise SandboxUnavailable("nothing is served:\n  " + "\n  ".join(known.missing))
+    if missing := protocol.unfit(known):
+        raise SandboxUnavailable("nothing is served:\n  " + "\n  ".join(missing))
     desk = Desk(backend, settings)
 
     @contextlib.asynccontextmanager

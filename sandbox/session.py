@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox import identity
 from sandbox.errors import SandboxFault, SandboxUnavailable
 from sandbox.judge import Judgement, Submission, judge_one
-from sandbox.types import UNSAFE, Backend
+from sandbox.open import open_backend, read
+from sandbox.types import UNSAFE, Backend, Capabilities
 
 FAULTS = 0.01
 """Share of programs that may come to nothing."""
@@ -33,21 +35,18 @@ REMEMBERED = 20_000
 Opener = Callable[[str], Backend]
 
 
-def _open(spec: str) -> Backend:
-    from sandbox.open import open_backend
-
-    return open_backend(spec)
-
-
 @dataclass
 class Session:
     """The process' way to a backend. Thread-safe."""
 
     spec: str = "local"
-    """local, docker, remote:URL, unsafe-process."""
+    """As `sandbox.open.read` reads it."""
     folder: Path | None = None
     """Where judgements are kept from one process to the next; None: in memory only."""
-    opener: Opener = _open
+    opener: Opener | None = None
+    """What opens a spec; None: `open_backend`."""
+    accepted: bool = False
+    """Whether a backend that does not isolate may be opened."""
     programs: int = 0
     """Judged so far, those from the cache aside."""
     faults: int = 0
@@ -61,16 +60,13 @@ class Session:
     _lock: Any = field(default_factory=threading.RLock, repr=False)
 
     def choose(self, spec: str, *, unsafe: bool = False, folder: Path | None = None) -> None:
-        """Take another backend, from the next program on.
+        """Take another backend, from the next program on. Errors are those of `open.read`.
 
         `unsafe-process` isolates nothing but resources: SandboxUnavailable unless `unsafe`.
         """
-        if spec == UNSAFE and not unsafe:
-            raise SandboxUnavailable(
-                f"{UNSAFE} runs programs of a stranger with your rights. Only an evaluation may "
-                "ask for it, with --i-accept-unsandboxed-code; its numbers stand on no board"
-            )
+        read(spec, accepted=unsafe)
         with self._lock:
+            self.accepted = unsafe
             if spec != self.spec:
                 self.close()
                 self.spec = spec
@@ -102,17 +98,44 @@ class Session:
         with self._lock:
             if self._backend is None:
                 try:
-                    self._backend = self.opener(self.spec)
+                    self._backend = self._opened()
                 except ImportError as error:
                     told = f"the sandbox '{self.spec}' cannot be opened here: {error}"
                     raise SandboxUnavailable(told) from error
                 there = self._backend.capabilities()
-                if not there.usable:
-                    missing = "; ".join(there.missing) or "it cannot be used here"
+                if missing := self._refused(there):
                     self.close()
                     raise SandboxUnavailable(f"the sandbox '{self.spec}' runs nothing: {missing}")
-                self._environment = f"{there.backend} {there.interpreter}"
+                self._environment = environment(there)
             return self._backend
+
+    def _opened(self) -> Backend:
+        if self.opener is not None:
+            return self.opener(self.spec)
+        return open_backend(self.spec, accepted=self.accepted)
+
+    def _refused(self, there: Capabilities) -> str:
+        """Why nothing is run there; empty where nothing speaks against it."""
+        if not there.usable:
+            return "; ".join(there.missing) or "it cannot be used here"
+        if there.backend == UNSAFE and not self.accepted:
+            return f"it is {UNSAFE}, and that was not accepted"
+        return ""
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether programs are judged without isolation: by the backend's word, once it is open."""
+        with self._lock:
+            if self._backend is None:
+                return read(self.spec, accepted=True)[0] == UNSAFE
+            return self._backend.capabilities().backend == UNSAFE
+
+    def at_once(self) -> int:
+        """Programs that are best given at a time: one that runs, and one that waits, a worker.
+
+        Opens the backend, and raises as `backend` does.
+        """
+        return 2 * max(1, self.backend().capabilities().workers)
 
     def described(self) -> dict[str, Any]:
         """What judged, for a run's report; empty where nothing was judged."""
@@ -166,8 +189,14 @@ class Session:
             _write(self.folder / key[:2] / f"{key}.json", found)
 
 
+def environment(there: Capabilities) -> str:
+    """All besides a submission that its judgement follows from: the judge, and what runs it."""
+    layers = sorted(name for name, state in there.layers.items() if state == "on")
+    return json.dumps([there.backend, there.interpreter, layers, there.build, identity.sources()])
+
+
 def digest(submission: Submission, environment: str) -> str:
-    """SHA-256 of all that a judgement follows from: source, cases, rules, limits, interpreter."""
+    """SHA-256 of all that a judgement follows from: source, cases, rules, limits, environment."""
     kinds = [type(case.test).__name__ for case in submission.cases]
     told = json.dumps([asdict(submission), kinds, environment], sort_keys=True)
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

@@ -168,6 +168,10 @@ class Capabilities:
 
     No limit is scaled by it; it is stored so that verdicts of TLE can be compared. 0: not measured.
     """
+    workers: int = 1
+    """Programs that can run side by side."""
+    build: str = ""
+    """Of the sandbox where programs run, and of the packages in its boxes; empty: unknown."""
 
 
 @runtime_checkable

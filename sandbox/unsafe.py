@@ -1,7 +1,8 @@
 """unsafe-process: the same boxes with resource limits only, for debugging programs of one's own.
 
-Nothing keeps a program from the files, the network or the other processes of whoever runs it. The
-session opens it only where that was accepted, and training has no way to accept it.
+Nothing keeps a program from the files, the network or the other processes of whoever runs it. It is
+opened by its name only where that was accepted (`sandbox.open`), and neither training nor a service
+has a way to accept it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
+from sandbox import identity
 from sandbox.pool import Workers
 from sandbox.types import UNSAFE, Capabilities, Pool, Program, Result
 from sandbox.wire import check
@@ -25,7 +27,8 @@ class UnsafeBackend:
     name = UNSAFE
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = Workers(self.name, workers or os.cpu_count() or 1, self._start)
+        self._count = workers or os.cpu_count() or 1
+        self._workers = Workers(self.name, self._count, self._start)
         self._lock = threading.Lock()
         self._known: Capabilities | None = None
 
@@ -36,7 +39,10 @@ class UnsafeBackend:
                 worker = self._start("lean")
                 layers, interpreter = worker.layers, worker.interpreter
                 worker.close()
-                self._known = Capabilities(self.name, True, layers, (), interpreter)
+                told = (layers, (), interpreter)
+                self._known = Capabilities(
+                    self.name, True, *told, workers=self._count, build=identity.build()
+                )
             return self._known
 
     def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Result]]:

@@ -21,6 +21,13 @@ PACKAGES = ("numpy", "sympy", "pandas", "scipy")
 SCIENCE = re.compile(rf"\b({'|'.join(PACKAGES)})\b")
 Kind = Literal["lean", "numpy", "scientific"]
 """What a box has loaded. `scientific` has all that `numpy` has."""
+GROWTH = 6
+"""Bytes of JSON that one byte of output may become, as in \\u00ff."""
+HELD = 1 << 20
+"""Bytes of an answer, and of the results before it in a frame, besides output (see `inside`)."""
+STDOUT, STDERR = 32 << 20, 4 << 20
+"""Bytes that a program's limits may admit: GROWTH times as many fit into a frame, so that no output
+whatever is a fault of the machinery."""
 STATUSES = frozenset(get_args(Status))
 ROW = ("run", *(each.name for each in fields(Run)))
 """The number of the test, then its run: what a box tells, in this order."""
@@ -58,13 +65,15 @@ def check(program: Program) -> None:
     for name in ("cpu", "clock"):
         value = getattr(limits, name)
         if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-            raise BadProgram(f"limits.{name} is {value!r}; it has to be more than 0 seconds")
+            needs = "it has to be a finite number of seconds, more than 0"
+            raise BadProgram(f"limits.{name} is {value!r}; {needs}")
     for name in ("memory", "stack", "stdout", "stderr", "source"):
         value = getattr(limits, name)
         if not isinstance(value, int) or not 0 <= value < 1 << 50:
             raise BadProgram(f"limits.{name} is {value!r}; it has to be a number of bytes")
-    if max(limits.stdout, limits.stderr) > 1 << 26:
-        raise BadProgram("limits.stdout and limits.stderr are at most 64 MiB")
+    for name, most in (("stdout", STDOUT), ("stderr", STDERR)):
+        if getattr(limits, name) > most:
+            raise BadProgram(f"limits.{name} is at most {most >> 20} MiB")
     for test in program.tests:
         _test(test)
 

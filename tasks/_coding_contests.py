@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from harness import Example, Message, Metric, Prompt, Task
+from harness.errors import UsageError
 from harness.metrics import mean, pass_at, share
 from sandbox.judge import MODES
 from sandbox.types import Limits
@@ -77,12 +78,18 @@ def _contest_scoring(settings: Settings) -> Scoring:
     rule = known_comparator(settings)
     choice(settings, "exclude", ("errata", "none"))
     choice(settings, "difficulty", (lcb.ANY, *lcb.DIFFICULTIES))
+    mode = choice(settings, "judge", MODES)
+    if mode != "faithful" and rule != JUDGED["comparator"]:
+        raise UsageError(
+            f"judge={mode} compares by its own rules, and comparator={rule} would not be used; "
+            f"write judge=faithful, or comparator={JUDGED['comparator']}"
+        )
     return scoring(
         settings,
         cases=lcb.cases,
         seen=lcb.seen,
         tags=_window(settings),
-        mode=choice(settings, "judge", MODES),
+        mode=mode,
         comparator=lambda example: example.target["checker"] or rule,
         limits=Limits(cpu=6.0),
     )

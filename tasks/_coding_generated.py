@@ -30,6 +30,8 @@ def _levels(setting: str) -> tuple[int, ...]:
     known = tuple(map(str, coding_problems.LEVELS))
     if first not in known or (dash and last not in known):
         raise UsageError(f"level={setting}: write one of {', '.join(known)}, or a range as 1-3")
+    if dash and int(last) < int(first):
+        raise UsageError(f"level={setting} ends before it begins; write level={last}-{first}")
     return tuple(range(int(first), int(last or first) + 1))
 
 

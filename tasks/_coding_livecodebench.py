@@ -102,6 +102,8 @@ def examples(
 ) -> Callable[[Split], Sequence[Example]]:
     """The test split: rows of the sources inside the window, both ends included."""
     start, end = (day(settings[name], name) for name in ("start", "end"))
+    if start is not None and end is not None and end < start:
+        raise UsageError(f"start={start} lies after end={end}: no question is in that window")
     level = settings["difficulty"]
 
     def wanted(example: Example) -> bool:

@@ -15,7 +15,7 @@ from sandbox.extraction import RULES
 from sandbox.types import Limits
 from tasks import _coding_sets as sets
 from tasks._coding_metrics import ASSERTED, METRICS
-from tasks._coding_scoring import OUTCOMES, Scoring, fenced
+from tasks._coding_scoring import OUTCOMES, Scoring, at_once, fenced
 from tasks._settings import choice
 
 VERSION = 1
@@ -50,6 +50,7 @@ def task(name: str, judged: Scoring, settings: Mapping[str, Any], **more: Any) -
         "reward": {"correct": 1.0},
         "reasons": REASONS | OUTCOMES,
         "settings": told,
+        "at_once": at_once,
         "patience": 10.0 + 5.0 * judged.limits.cpu,
         **more,
     }

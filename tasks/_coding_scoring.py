@@ -143,6 +143,14 @@ def judgement(submission: Submission) -> Judgement:
         raise UsageError(str(error)) from error
 
 
+def at_once() -> int:
+    """Programs that the session's backend is best given at a time; it is opened."""
+    try:
+        return SESSION.at_once()
+    except SandboxUnavailable as error:
+        raise JudgeUnavailable(str(error)) from error
+
+
 def fenced(code: str) -> str:
     """A program as a reply would hold it."""
     return f"```python\n{code.rstrip()}\n```"

@@ -6,28 +6,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.errors import JudgeUnavailable
+from harness.errors import HarnessError, JudgeUnavailable, UsageError
 
 
 def choose(spec: str, *, unsafe: bool = False, cache: Path | None = None) -> None:
-    """Take a sandbox for this process; it is opened when the first program is judged.
+    """Take a sandbox for this process; it is opened when programs are to be judged.
 
-    JudgeUnavailable for `unsafe-process` without `unsafe`.
+    UsageError where the spec names none, JudgeUnavailable for `unsafe-process` without `unsafe`.
     """
-    from sandbox.errors import SandboxUnavailable
+    from sandbox.errors import SandboxError
     from sandbox.session import SESSION
 
     try:
         SESSION.choose(spec, unsafe=unsafe, folder=cache)
-    except SandboxUnavailable as error:
-        raise JudgeUnavailable(str(error)) from error
+    except SandboxError as error:
+        raise told(error) from error
+
+
+def told(error: Exception) -> HarnessError:
+    """An error of the sandbox in the house's words."""
+    from sandbox.errors import BadProgram, BadSpec, SandboxUnavailable
+
+    if isinstance(error, BadSpec | BadProgram):
+        return UsageError(str(error))
+    return (JudgeUnavailable if isinstance(error, SandboxUnavailable) else HarnessError)(str(error))
 
 
 def report() -> dict[str, Any]:
     """Backend, layers, interpreter and counts, for a run's report; empty where nothing was run."""
     session = _session()
-    told: dict[str, Any] = session.described() if session is not None else {}
-    return {"sandbox": told} if told else {}
+    found: dict[str, Any] = session.described() if session is not None else {}
+    return {"sandbox": found} if found else {}
 
 
 def mark() -> dict[str, str]:
@@ -35,7 +44,7 @@ def mark() -> dict[str, str]:
     from sandbox.types import UNSAFE
 
     session = _session()
-    return {"sandbox": UNSAFE} if session is not None and session.spec == UNSAFE else {}
+    return {"sandbox": UNSAFE} if session is not None and session.unsafe else {}
 
 
 def _session() -> Any:

@@ -23,7 +23,18 @@ class Action(StrEnum):
     check = "check"
 
 
+SHARED = {"backend", "workers", "token_file", "unsandboxed"}
+OF: dict[Action, set[str]] = {
+    Action.image: {"scientific", "name"},
+    Action.serve: {"backend", "workers", "token_file", "host", "port", "waiting"},
+    Action.run: {*SHARED, "program", "stdin", "seconds"},
+    Action.check: SHARED,
+}
+"""What an action is told by; anything else that is given is refused."""
+
+
 def run(
+    ctx: typer.Context,
     action: Annotated[
         Action,
         typer.Argument(
@@ -37,6 +48,13 @@ def run(
     backend: Annotated[
         str, Flag("--backend", help="local, docker, remote:URL, sandboxfusion:URL, piston:URL")
     ] = "local",
+    unsandboxed: Annotated[
+        bool,
+        Flag(
+            "--i-accept-unsandboxed-code",
+            help="of run and check: permits --backend unsafe-process",
+        ),
+    ] = False,
     workers: Annotated[
         int | None, Flag("--workers", min=1, help="programs side by side; default: cores")
     ] = None,
@@ -57,31 +75,51 @@ def run(
     ] = None,
 ) -> None:
     """Run untrusted programs: make the image, serve over HTTP, run one, check what is refused."""
-    from harness.errors import HarnessError, UsageError
+    from harness.commands import boxing
+    from harness.errors import UsageError
     from sandbox.errors import SandboxError
 
+    _check_flags(ctx, action, backend)
     try:
         if action is Action.image:
             _image("scientific" if scientific else "lean", name=name)
         elif action is Action.serve:
             _serve(backend, workers, (host, port), waiting, token_file)
         elif action is Action.check:
-            _check(_opened(backend, workers, token_file))
+            _check(_opened(backend, workers, token_file, unsandboxed))
         elif program is None:
             raise UsageError("harness sandbox run PROGRAM: which file of Python is to be run?")
         else:
-            _run(_opened(backend, workers, token_file), program, stdin, seconds)
+            _run(_opened(backend, workers, token_file, unsandboxed), program, stdin, seconds)
     except SandboxError as error:
-        raise HarnessError(str(error)) from error
+        raise boxing.told(error) from error
 
 
-def _opened(spec: str, workers: int | None, token_file: Path | None) -> Backend:
+def _check_flags(ctx: typer.Context, action: Action, backend: str) -> None:
+    """UsageError where something was given that this action does not read."""
+    from harness.errors import UsageError
+
+    fitting = OF[action]
+    if action in (Action.run, Action.check) and not backend.startswith("remote:"):
+        fitting = fitting - {"token_file"}
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and parameter.name not in ("action", *fitting):
+            flag = parameter.opts[0] if parameter.opts[0].startswith("-") else "PROGRAM"
+            told = f" with --backend {backend}" if parameter.name == "token_file" else ""
+            raise UsageError(f"harness sandbox {action.value} has no use for {flag}{told}")
+
+
+def _opened(
+    spec: str, workers: int | None, token_file: Path | None, accepted: bool = False
+) -> Backend:
     from sandbox.open import open_backend
 
     settings: dict[str, Any] = {} if workers is None else {"workers": workers}
     if spec.startswith("remote:") and token_file is not None:
         settings["token_file"] = token_file
-    return open_backend(spec, **settings)
+    return open_backend(spec, accepted=accepted, **settings)
 
 
 def _image(pool: Any, *, name: bool) -> None:
@@ -107,9 +145,11 @@ def _serve(
     import os
 
     from harness.commands import screen
+    from sandbox.open import read
     from sandbox.protocol import token_of, write_token
     from sandbox.serve import serve, settings
 
+    read(spec)
     if file is not None and not file.exists():
         write_token(file)
         screen.say(f"a new token is in {file}")

@@ -119,7 +119,8 @@ async def able(name: str, fleet: Fleet, send: Send) -> Capabilities:
         return Capabilities(name, False, {}, (f"{name} cannot multiply: {seen.runs[0]}",))
     unknown = "not known: only the service itself could tell"
     layers = dict.fromkeys(("seccomp", "landlock", "namespaces", "container"), unknown)
-    return Capabilities(name, True, {f"unverified.{name}": "on", **layers}, (), seen.interpreter)
+    told = {f"unverified.{name}": "on", **layers}
+    return Capabilities(name, True, told, (), seen.interpreter, workers=fleet.room)
 
 
 def pack(program: Program, index: int) -> Parcel:

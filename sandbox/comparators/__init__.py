@@ -38,6 +38,8 @@ class Comparator:
     value: ValueRule
     check: Checker | None = None
     """Stands in for both where it is given."""
+    typed: bool = False
+    """Values have to be of the expected types, those too that JSON cannot show."""
 
     def of_text(self, given: str, expected: str, output: str) -> Match:
         """Whether what a program wrote for this input is right."""
@@ -66,7 +68,8 @@ PLAIN: Mapping[str, tuple[TextRule, ValueRule]] = {
 def comparator(name: str) -> Comparator:
     """The comparator of that name; BadProgram, with the names there are, where there is none."""
     if name in PLAIN:
-        return Comparator(name, *PLAIN[name])
+        rules = PLAIN[name]
+        return Comparator(name, *rules, typed=rules[1] is values.strict)
     family, _, rest = name.partition(":")
     if family == "checker" and rest:
         return Comparator(name, text.strict, values.equal, checker(rest))

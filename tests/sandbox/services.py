@@ -72,7 +72,9 @@ class Scripted:
 ABLE = {
     "backend": "local",
     "usable": True,
-    "layers": {"seccomp": "on"},
+    "layers": dict.fromkeys(
+        ("rlimits", "no_new_privs", "capabilities", "seccomp", "landlock"), "on"
+    ),
     "missing": [],
     "interpreter": "cpython-3.11.7-linux-x86_64",
 }
