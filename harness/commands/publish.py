@@ -56,7 +56,7 @@ def run(
     from harness.commands.destinations import Destination
     from harness.commands.picturing import draw_pictures
     from harness.commands.sites import Sources, build_site, present
-    from harness.errors import IncompleteRun, UnknownName, UsageError
+    from harness.errors import DataError, IncompleteRun, UnknownName, UsageError
     from harness.journal import write_whole
     from leaderboards.board import draw
     from leaderboards.render import FORMATS, to_json
@@ -77,8 +77,13 @@ def run(
     unbroken(links)
     records = complete(found, output)
     if unseen:
-        records = [record for record in records if record.seen is False]
-        screen.say(f"{len(found) - len(records)} rows may be of examples that their model knew")
+        whole, records = records, [record for record in records if record.seen is False]
+        screen.say(f"{len(whole) - len(records)} rows may be of examples that their model knew")
+        if whole and not records:
+            raise DataError(
+                "no row is known to be of examples younger than its model, so nothing is written: "
+                "both need a date, and most models tell none"
+            )
     destination = Destination.of(to, output / "site" if site else default_folder(output), model)
     with destination.folder() as folder:
         built = None

@@ -200,6 +200,15 @@ def test_only_rows_of_examples_younger_than_their_model_where_that_is_asked(plac
     assert "4 rows may be of examples that their model knew" in said.err
 
 
+def test_boards_stay_where_no_row_is_known_to_be_unseen(place: Path):
+    assert command("publish").code == 0
+    before = (place / "results" / "tables" / "mathqa.md").read_bytes()
+    said = command("publish", "--unseen")
+    assert said.code == 3
+    assert "nothing is written" in said.err
+    assert (place / "results" / "tables" / "mathqa.md").read_bytes() == before
+
+
 def test_merging_a_card_twice_changes_nothing_more():
     index = (
         "model-index:\n- name: m\n  results:\n  - task:\n      type: text-generation\n"
