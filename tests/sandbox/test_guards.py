@@ -1,4 +1,4 @@
-"""What keeps strangers' programs in a box: names are read in one place, and nobody's word is enough."""
+"""What keeps strangers' programs in a box: names are read in one place, nobody's word is enough."""
 
 from __future__ import annotations
 
@@ -201,8 +201,8 @@ def test_a_program_cannot_choose_to_be_a_fault_of_the_machinery(local: Backend, 
 
 
 def test_a_frame_holds_whatever_the_limits_admit():
-    assert wire.GROWTH == max(
-        len(frames.packed(bytes([n]).decode("latin-1"))) - 2 for n in range(256)
+    assert (
+        max(len(frames.packed(bytes([n]).decode("latin-1"))) - 2 for n in range(256)) == wire.GROWTH
     )
     assert len(frames.packed("\ufffd")) - 2 == wire.GROWTH
     most = wire.GROWTH * (wire.STDOUT + wire.STDERR + 2 * wire.HELD)
