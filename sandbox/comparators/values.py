@@ -50,7 +50,7 @@ def equal(expected: Any, output: Any) -> Match:
 def strict(expected: Any, output: Any) -> Match:
     """Equal, and of the same types: true is not 1, and 2.0 is not 2.
 
-    What became a list or a string on its way here is told by `Run.flattened`: the judge sees to it.
+    What became a list or a string on its way here is told by `Run.flattened`, which the judge sees.
     """
     found = equal(expected, output)
     if found.right and not _same_types(expected, output):

@@ -13,7 +13,7 @@ import pytest
 
 from harness import Completion, Example, Fault, Message, Prompt, Rollout, Task, Verdict
 from harness.codec import decode, encode
-from harness.errors import UsageError
+from harness.errors import JudgeUnavailable, UsageError
 from harness.models import Gold, Sampling, row_seed
 from harness.play import blocks, play, rows
 from harness.types import Dialogue, Metric
@@ -175,6 +175,30 @@ def test_rollouts_come_out_while_the_model_goes_on():
     for _ in play(task, asked(task, 1), Answers(slowly), block=1):
         count += 1
     assert seen[-1] > 0
+
+
+def test_as_many_answers_are_judged_at_once_as_the_task_says():
+    together = threading.Barrier(len(EXAMPLES))
+
+    def judged(example: Example, completion: Completion) -> Verdict:
+        together.wait(120)  # else BrokenBarrierError, and a fault
+        return verify(example, completion)
+
+    task = a_task(verify=judged, at_once=lambda: len(EXAMPLES))
+    found = list(play(task, asked(task, 1), Answers(lambda _: Completion("1"))))
+    assert [isinstance(each, Rollout) for each in found] == [True] * len(EXAMPLES)
+
+
+def test_a_task_whose_judge_is_missing_asks_nobody():
+    def missing() -> int:
+        raise JudgeUnavailable("no judge")
+
+    task, model = a_task(at_once=missing), Answers(lambda _: Completion("1"))
+    done = {(e.id, 0) for e in EXAMPLES}
+    assert list(play(task, asked(task, 1), model, done=done)) == []
+    with pytest.raises(JudgeUnavailable):
+        list(play(task, asked(task, 1), model))
+    assert model.asked == []
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,9 @@ def test_hostile_programs_end_in_a_container_as_they_may(backend: DockerBackend,
     assert "container" in said.pop()["layers"]
     assert len(said) == 2 * len(rows)
     assert [each for each in said if each["verdict"] not in each["allowed"]] == []
-    assert len(ours(client)) <= 2
+    assert (
+        len(ours(client)) <= 4
+    )  # two workers hold a container of each kind, with numpy or without
 
 
 @pytest.mark.docker

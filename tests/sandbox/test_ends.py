@@ -172,7 +172,7 @@ def test_to_raise_the_stacks_limit_is_without_effect_and_no_other_is_raised(box:
 
 
 def test_a_program_finds_neither_our_folder_nor_the_hosts_name(box: Backend):
-    source = "import os, socket, sys\nprint(sys.orig_argv, socket.gethostname(), os.uname()[1])"
+    source = "import os, socket, sys\nprint(sys.orig_argv[1:], socket.gethostname(), os.uname()[1])"
     said = one(box, stdin(source)).stdout.decode()
     assert str(HOUSE) not in said
     if "namespaces.uts" in next(iter(box.run([stdin("")])))[1].layers:

@@ -1,4 +1,4 @@
-"""What keeps strangers' programs in a box: names are read in one place, nobody's word is enough."""
+"""What keeps strangers' programs in a box, and a verdict what it says it is."""
 
 from __future__ import annotations
 
@@ -140,7 +140,6 @@ def test_the_command_runs_a_program_without_isolation_only_where_that_was_accept
     said = command(*words)
     assert (said.code, ACCEPT in said.err, trace.exists()) == (8, True, False)
     assert command("sandbox", "check", "--backend", UNSAFE).code == 8
-    assert "ran" not in command(*words).out
     program.write_text("print('ran')")
     assert "ran" in command(*words, ACCEPT).out
 

@@ -119,7 +119,7 @@ def test_levels_are_chosen_by_a_setting_and_are_metrics() -> None:
     names = {metric.name for metric in task.metrics}
     assert {"pass@1|level 2", "pass@5|level 3"} <= names
     assert "pass@1|level 1" not in names
-    for bad in ("0", "6", "1-9", "easy"):
+    for bad in ("0", "6", "1-9", "easy", "3-1"):
         with pytest.raises(UsageError, match="level="):
             opened(f"generated+level={bad}").examples("train")
     with pytest.raises(UsageError, match="too slow to pay rewards by"):
@@ -146,9 +146,10 @@ class Says:
     independent = True
 
     def __init__(self, *programs: str) -> None:
-        self.programs = programs
+        self.programs, self.asked = programs, 0
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        self.asked += len(prompts)
         for number, prompt in enumerate(prompts):
             yield number, fenced(self.programs[len(prompt.messages) // 2])
 
@@ -207,8 +208,10 @@ def test_missing_isolation_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("tasks._coding_scoring.SESSION", refuses)
     task = opened("generated")
     prompts = [task.prompt(problem(task, SCALE))]
+    model = Says(RIGHT)
     with pytest.raises(JudgeUnavailable, match="landlock"):
-        list(play(task, prompts, Says(RIGHT)))
+        list(play(task, prompts, model))
+    assert not model.asked
 
 
 # -- public sets

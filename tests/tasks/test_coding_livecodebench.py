@@ -170,6 +170,19 @@ def test_a_date_that_is_none_is_an_error() -> None:
         opened("+start=August").examples("test")
 
 
+def test_a_window_that_ends_before_it_begins_is_an_error() -> None:
+    with pytest.raises(UsageError, match="start=2024-05-01 lies after end=2024-03-01"):
+        opened("+start=2024-05-01+end=2024-03-01")
+    assert opened("+start=2024-05-01+end=2024-05-01").name
+
+
+def test_a_comparator_that_the_judge_would_not_use_is_an_error() -> None:
+    for judge, rule in (("faithful", "strict"), ("livecodebench-28fef95", "livecodebench")):
+        assert opened(f"+judge={judge}+comparator={rule}").settings["comparator"] == rule
+    with pytest.raises(UsageError, match="comparator=strict would not be used"):
+        opened("+judge=livecodebench-28fef95+comparator=strict")
+
+
 def test_difficulties_are_told_apart_and_can_be_chosen(folder: Path) -> None:
     assert len(opened("+release=v2+difficulty=hard").examples("test")) == 3
     with pytest.raises(UnknownName, match="medium"):
