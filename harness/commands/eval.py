@@ -62,6 +62,8 @@ def run(
     as_json: Annotated[bool, Flag("--json", help="machine-readable result")] = False,
 ) -> None:
     """Score a model on a task; the same command again goes on where it stopped."""
+    from dataclasses import replace
+
     from harness import registry
     from harness.commands import asked, boxing, judging, screen
     from harness.commands.evaluation import Question, carry_out
@@ -105,7 +107,7 @@ def run(
         told = {"roles": further} if further else {}
         screen.emit({**question.described(), "model": model, **told, "options": options})
         return
-    question = judging.with_roles(question, further, options)
+    question = replace(question, roles=judging.open_roles(question, further, options))
     outcome = carry_out(question, model, options, command=asked.command(), name=name, fresh=fresh)
     if as_json:
         screen.emit({**outcome.report, "run": str(outcome.folder.path)})

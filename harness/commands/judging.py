@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from harness.codec import decode
 from harness.commands import screen
@@ -21,26 +21,35 @@ from harness.judging import Judge, judged, questions
 from harness.models import Model, Sampling
 from harness.play import Key
 from harness.remembered import Remembered
-from harness.types import Completion, Prompt, Rollout, Task
+from harness.types import Completion, Prompt, Rollout, Split, Task
 from results.run import line
-
-if TYPE_CHECKING:
-    from harness.commands.evaluation import Question
 
 FREE = ("gold", "chance", "replay")
 """Families whose answers cost nothing and follow from more than what they are asked."""
 
 
-def with_roles(question: Question, named: Mapping[str, str], options: ModelOptions) -> Question:
-    """The question with a model for each further role of its task, by name.
+class Question(Protocol):
+    """What has to be known here of an evaluation."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def split(self) -> Split: ...
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
+    def roles(self) -> Mapping[str, Model]: ...
+
+
+def open_roles(
+    question: Question, named: Mapping[str, str], options: ModelOptions
+) -> dict[str, Model]:
+    """A model for each further role of the question's task, by name.
 
     UsageError, before any model is opened, for a role that is missing or not asked.
     """
-    task = question.task
-    check_roles(task, named)
-    return replace(
-        question, roles={role: _opened(question, role, named[role], options) for role in named}
-    )
+    check_roles(question.task, named)
+    return {role: _opened(question, role, named[role], options) for role in named}
 
 
 def _opened(question: Question, role: str, spec: str, options: ModelOptions) -> Model:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def summary(job: Job, folder: RunFolder, training: Training, seconds: float) -> 
 def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> dict[str, Any]:
     """The test split, once, through the same code as `harness eval` of the trained model."""
     from harness.commands.evaluation import Question, carry_out
-    from harness.commands.judging import with_roles
+    from harness.commands.judging import open_roles
 
     recipe = job.recipe
     temperature = recipe.temperature if isinstance(recipe.temperature, int | float) else 1.0
@@ -186,7 +186,7 @@ def score(job: Job, test: Test, trained: RunFolder, command: Sequence[str]) -> d
         task=job.task, split="test", rollouts=test.rollouts, limit=test.limit, sampling=sampling
     )
     further = {role: job.roles[role] for role in job.task.roles if role not in recipe.roles}
-    question = with_roles(question, further, job.options)
+    question = replace(question, roles=open_roles(question, further, job.options))
     spec = f"{job.model.partition(':')[0]}:{trained.path / 'policy'}"
     outcome = carry_out(question, spec, job.options, command=command)
     outcome.require()
